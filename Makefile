@@ -1,0 +1,68 @@
+# lm-sandbox: `make run` sets up and does the main job, `make test` sets up and runs every test.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROMPT ?= Which Linux is this?
+PYTEST_ARGS ?=
+
+## run: set up, then ask the model PROMPT="..." and let it use a sandbox
+run: setup
+	@$(BIN)/lm-sandbox run "$$LM_SANDBOX_PROMPT"
+run: export LM_SANDBOX_PROMPT = $(PROMPT)
+
+## serve: set up, then serve the HTTP API on 127.0.0.1:8000
+serve: setup
+	@exec $(BIN)/lm-sandbox serve
+
+## test: set up, then run every test
+test: setup-dev
+	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+## lint: format check, lint, types, import contracts
+lint: setup-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+## format: rewrite the code in the house format
+format: setup-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+## bench: measure a command against bash, bwrap and docker exec
+bench: setup-dev
+	$(BIN)/python -m benchmarks.commands
+
+## lock: resolve pyproject.toml again into the hashed lock files
+lock: setup-dev
+	$(BIN)/uv pip compile -q pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --group build --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements-dev.lock
+
+## clean: remove what set-up and the tools made in this folder
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+
+## help: list these targets
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.run-ready
+	@scripts/system-packages
+
+setup-dev: $(VENV)/.dev-ready
+	@scripts/system-packages
+
+$(VENV)/.run-ready: requirements.lock pyproject.toml
+	@scripts/venv $(PYTHON) $(VENV) requirements.lock
+	@touch $@
+
+$(VENV)/.dev-ready: requirements-dev.lock pyproject.toml
+	@scripts/venv $(PYTHON) $(VENV) requirements-dev.lock
+	@touch $@ $(VENV)/.run-ready
+
+.PHONY: run serve test lint format bench lock clean help setup setup-dev

@@ -1,0 +1,133 @@
+"""Every setting, in one frozen tree.
+
+Sources, the later wins: `lm-sandbox.toml`, `.env`, `LM_SANDBOX_*` variables (`__` between levels),
+command line flags. A component is handed its own subtree only.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+Positive = Annotated[int, Field(gt=0)]
+PositiveSeconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A frozen part of the tree that refuses unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SandboxSettings(Section):
+    """Defaults and bounds of sandboxes and commands."""
+
+    cpus: Annotated[float, Field(gt=0)] = Field(2.0, description="CPU cores of one sandbox")
+    memory_mib: Positive = Field(1024, description="memory of one sandbox, in MiB")
+    pids: Positive = Field(256, description="processes and threads of one sandbox")
+    disk_mib: Positive = Field(512, description="bytes a sandbox can write, in MiB")
+    open_files: Positive = Field(4096, description="descriptors one process may hold")
+    max_sandboxes: Positive = Field(256, description="sandboxes alive at once")
+    idle_timeout_s: PositiveSeconds = Field(
+        1800.0, description="a sandbox unused for so long is deleted"
+    )
+    command_timeout_s: PositiveSeconds = Field(
+        120.0, description="wall time of a command that names none"
+    )
+    max_command_timeout_s: PositiveSeconds = Field(
+        3600.0, description="the longest wall time a command may ask for"
+    )
+    max_command_bytes: Positive = Field(
+        128 * 1024, description="the longest command text; the kernel takes no longer argument"
+    )
+    max_output_bytes: Positive = Field(
+        1024 * 1024, description="bytes kept of each output stream, half head and half tail"
+    )
+    output_limit_bytes: Positive = Field(
+        256 * 1024 * 1024, description="a command that writes more is ended"
+    )
+
+
+class LlamaCppSettings(Section):
+    """The embedded llama.cpp."""
+
+    models_dir: Path | None = Field(
+        None, description="GGUF files to serve; default: models/ in the data directory"
+    )
+    context_tokens: Positive = Field(8192, description="context of a loaded model, at most")
+    parallel: Positive = Field(2, description="requests one model serves at once")
+    threads: int = Field(0, ge=0, description="threads per model; 0 takes the physical cores")
+    gpu_layers: int = Field(-1, ge=-1, description="layers on the GPU; -1 lets llama.cpp decide")
+    idle_unload_s: PositiveSeconds = Field(
+        600.0, description="a model unused for so long is unloaded"
+    )
+    load_timeout_s: PositiveSeconds = Field(300.0, description="a load that takes longer failed")
+
+
+class UpstreamSettings(Section):
+    """Engines that run on their own and are found on this machine."""
+
+    ollama_url: str = Field("http://127.0.0.1:11434", description="where Ollama is looked for")
+    lmstudio_url: str = Field("http://127.0.0.1:1234", description="where LM Studio is looked for")
+    probe_timeout_s: PositiveSeconds = Field(0.5, description="how long a look may take")
+
+
+class AgentSettings(Section):
+    """Bounds of one run of the tool loop."""
+
+    max_steps: Positive = Field(12, description="model turns in one run")
+    max_wall_s: PositiveSeconds = Field(600.0, description="wall time of one run")
+    max_tool_output_chars: Positive = Field(
+        16_000, description="characters of one output that the model sees"
+    )
+    command_timeout_s: PositiveSeconds = Field(60.0, description="wall time of one command")
+    conversation_idle_s: PositiveSeconds = Field(
+        1800.0, description="how long a conversation keeps its sandbox"
+    )
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="LM_SANDBOX_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        toml_file="lm-sandbox.toml",
+    )
+
+    data_dir: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("lm-sandbox"),
+        description="holds everything that is written",
+    )
+    api_key: SecretStr | None = Field(None, description="the first admin key, instead of a new one")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    default_model: str | None = Field(None, description="the model that `run` and `auto` use")
+    max_body_bytes: Positive = Field(16 * 1024 * 1024, description="the largest request body")
+    sandbox: SandboxSettings = SandboxSettings()
+    llamacpp: LlamaCppSettings = LlamaCppSettings()
+    upstream: UpstreamSettings = UpstreamSettings()
+    agent: AgentSettings = AgentSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del file_secret_settings
+        toml = TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, dotenv_settings, toml

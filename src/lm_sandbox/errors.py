@@ -1,0 +1,182 @@
+"""Every error that lm-sandbox raises on purpose.
+
+    LmSandboxError
+    ├── Invalid             bad input, names the field          422
+    │   └── TooLarge        over a size limit                   413
+    ├── Unauthenticated     no key, or one that does not match  401
+    ├── Forbidden           a key without the needed scope      403
+    ├── NotFound            no such thing, or not yours         404
+    │   ├── SandboxNotFound
+    │   ├── CommandNotFound
+    │   └── ModelNotFound   carries the names that exist
+    ├── Gone                it was deleted                      410
+    ├── Conflict            the wrong state for this call       409
+    ├── Unavailable         not now; says when to come back     503
+    │   ├── DriverUnavailable   this host cannot isolate
+    │   ├── EngineUnavailable   the engine does not answer
+    │   ├── SandboxFailed       the sandbox died
+    │   └── NoCapacity
+    ├── UpstreamError       the engine answered with an error   its own status or 502
+    └── ModelFailed         the model cannot be loaded          422
+
+A message is a sentence that says what happened and what to do. It never holds a secret or a path of
+the host. Surfaces map `kind` to their own wire, once, in `surfaces/errors.py`.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import ClassVar
+
+
+class ErrorKind(StrEnum):
+    """What sort of thing went wrong, independent of any wire."""
+
+    INVALID = "invalid"
+    TOO_LARGE = "too_large"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    GONE = "gone"
+    CONFLICT = "conflict"
+    UNAVAILABLE = "unavailable"
+    UPSTREAM = "upstream"
+
+
+class LmSandboxError(Exception):
+    """The root of the tree; `code` is stable, the message is for people."""
+
+    kind: ClassVar[ErrorKind]
+    code: ClassVar[str]
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Invalid(LmSandboxError):
+    """The input cannot be accepted; `field` is the dotted path of what is wrong."""
+
+    kind = ErrorKind.INVALID
+    code = "invalid_request"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class TooLarge(Invalid):
+    """The input is over a size limit."""
+
+    kind = ErrorKind.TOO_LARGE
+    code = "too_large"
+
+
+class Unauthenticated(LmSandboxError):
+    """No key was given, or it matches none."""
+
+    kind = ErrorKind.UNAUTHENTICATED
+    code = "unauthenticated"
+
+
+class Forbidden(LmSandboxError):
+    """The key is good but lacks a scope."""
+
+    kind = ErrorKind.FORBIDDEN
+    code = "forbidden"
+
+
+class NotFound(LmSandboxError):
+    """There is no such thing, or it belongs to someone else."""
+
+    kind = ErrorKind.NOT_FOUND
+    code = "not_found"
+
+
+class SandboxNotFound(NotFound):
+    """No sandbox of the caller has this id."""
+
+    code = "sandbox_not_found"
+
+
+class CommandNotFound(NotFound):
+    """No command of this sandbox has this id."""
+
+    code = "command_not_found"
+
+
+class ModelNotFound(NotFound):
+    """No engine serves a model of this name."""
+
+    code = "model_not_found"
+
+    def __init__(self, name: str, available: Sequence[str]) -> None:
+        listing = ", ".join(available) or "none"
+        super().__init__(f"There is no model {name!r}. Available models: {listing}.")
+        self.available = tuple(available)
+
+
+class Gone(LmSandboxError):
+    """It existed and was deleted."""
+
+    kind = ErrorKind.GONE
+    code = "gone"
+
+
+class Conflict(LmSandboxError):
+    """The thing is in a state that does not allow this."""
+
+    kind = ErrorKind.CONFLICT
+    code = "conflict"
+
+
+class Unavailable(LmSandboxError):
+    """It cannot be done now; `retry_after_s` says when trying again makes sense."""
+
+    kind = ErrorKind.UNAVAILABLE
+    code = "unavailable"
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DriverUnavailable(Unavailable):
+    """This host cannot give the isolation that the driver promises."""
+
+    code = "driver_unavailable"
+
+
+class EngineUnavailable(Unavailable):
+    """The engine behind a model does not answer."""
+
+    code = "engine_unavailable"
+
+
+class SandboxFailed(Unavailable):
+    """The sandbox is gone although nobody deleted it."""
+
+    code = "sandbox_failed"
+
+
+class NoCapacity(Unavailable):
+    """A limit on how much runs at once is reached."""
+
+    code = "no_capacity"
+
+
+class UpstreamError(LmSandboxError):
+    """The engine answered with an error; `status` and the message are its own."""
+
+    kind = ErrorKind.UPSTREAM
+    code = "upstream_error"
+
+    def __init__(self, message: str, *, status: int = 502) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ModelFailed(LmSandboxError):
+    """The model's file cannot be loaded; trying again will not help."""
+
+    kind = ErrorKind.INVALID
+    code = "model_failed"

@@ -1,0 +1,1 @@
+"""Language models: the seam to engines and the registry of names."""

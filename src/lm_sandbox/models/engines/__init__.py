@@ -1,0 +1,1 @@
+"""What serves models; one engine a module, loaded on use."""

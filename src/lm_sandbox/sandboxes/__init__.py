@@ -1,0 +1,1 @@
+"""Isolated Linux environments: the seam to drivers and the one public service."""

@@ -1,0 +1,198 @@
+"""The seam between sandboxes and whatever makes them.
+
+A driver knows nothing of HTTP, keys or models. A command that fails is a result (`Exit`); a sandbox
+that cannot be used is an error, and each method names the ones it may raise. `tests/conformance`
+holds what every driver must do.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType, Protocol, Self
+
+from anyio.abc import ByteReceiveStream, ByteSendStream
+
+SandboxId = NewType("SandboxId", str)
+
+MIB = 1024 * 1024
+
+
+class Limit(StrEnum):
+    """A bound on what a sandbox or a command may use, by the name told when it is hit."""
+
+    MEMORY = "memory"
+    PIDS = "pids"
+    DISK = "disk"
+    OUTPUT = "output"
+    WALL_TIME = "wall_time"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one sandbox may use, over all of its commands together.
+
+    Attributes:
+        cpus: CPU time per wall-clock time, in cores.
+        memory_bytes: Memory, in bytes, with the page cache it dirties.
+        pids: Processes and threads alive at once.
+        disk_bytes: Bytes in all the files the sandbox can write.
+        open_files: Descriptors one process may hold.
+    """
+
+    cpus: float = 2.0
+    memory_bytes: int = 1024 * MIB
+    pids: int = 256
+    disk_bytes: int = 512 * MIB
+    open_files: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSpec:
+    """What a sandbox is made from."""
+
+    limits: Limits = field(default_factory=Limits)
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """One program to start, its streams on pipes.
+
+    Attributes:
+        argv: The program and its arguments; the program is looked up in the sandbox's PATH.
+        cwd: An absolute path inside the sandbox.
+        env: Added to the sandbox's own variables.
+        stdin: Whether the program gets a pipe; otherwise it reads an empty input.
+    """
+
+    argv: tuple[str, ...]
+    cwd: str = "/workspace"
+    env: Mapping[str, str] = field(default_factory=dict)
+    stdin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a command ended: `code` or `signal` is set, never both.
+
+    Attributes:
+        code: The exit status, 0 to 255.
+        signal: The signal number that ended it.
+        limits: Limits of the sandbox that were hit while it ran.
+    """
+
+    code: int | None
+    signal: int | None
+    limits: frozenset[Limit] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Enforced:
+    """What holds a sandbox, as set up and not as asked for.
+
+    Attributes:
+        driver: The driver's name.
+        user: The user inside.
+        host_uid: The user id on the host, never 0.
+        network: `none` while a sandbox has no way out.
+        seccomp: Whether a filter is loaded.
+        limits: For each limit, its value and what holds it (`cgroup v1`, `tmpfs`, `rlimit` ...).
+    """
+
+    driver: str
+    user: str
+    host_uid: int
+    network: str
+    seccomp: bool
+    limits: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that the driver needs of this host.
+
+    Attributes:
+        name: What was looked at.
+        ok: Whether it is there.
+        detail: What was seen.
+        fix: What a person can type or do when it is not, else an empty string.
+        required: Whether the driver refuses to start without it.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    required: bool = True
+
+
+class Process(Protocol):
+    """A command that runs. Closing its streams is the caller's; `kill` may be called at any time."""
+
+    stdin: ByteSendStream | None
+    stdout: ByteReceiveStream
+    stderr: ByteReceiveStream
+
+    async def wait(self) -> Exit:
+        """Waits until the program itself has ended, also while children hold its pipes open.
+
+        Raises:
+            SandboxFailed: the sandbox died under it.
+        """
+        ...
+
+    async def signal(self, number: int) -> None:
+        """Sends a signal to the program's process group; does nothing once it has ended."""
+        ...
+
+    async def kill(self) -> None:
+        """Kills the program and everything that it started, whatever sessions those made."""
+        ...
+
+    async def aclose(self) -> None:
+        """Closes the streams and forgets the process; it does not kill."""
+        ...
+
+
+class SandboxDriver(Protocol):
+    """Makes and holds sandboxes."""
+
+    name: str
+
+    def checks(self) -> list[Check]:
+        """Looks at this host and tells what it can and cannot give. Starts nothing that stays."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Starts the driver and removes what an earlier, killed server left behind.
+
+        Raises:
+            DriverUnavailable: a required check fails; the message names it and the fix.
+        """
+        ...
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Destroys every sandbox and leaves no process, mount, cgroup or file behind."""
+        ...
+
+    async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:
+        """Makes a sandbox that is ready for commands.
+
+        Raises:
+            DriverUnavailable: the host refused.
+            NoCapacity: no host user id or memory is left for another one.
+        """
+        ...
+
+    async def spawn(self, sandbox: SandboxId, command: CommandSpec) -> Process:
+        """Starts a program in the sandbox; a program that does not exist is an `Exit` of 127.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died.
+        """
+        ...
+
+    async def destroy(self, sandbox: SandboxId) -> None:
+        """Ends every process of the sandbox and removes all that belongs to it; idempotent."""
+        ...

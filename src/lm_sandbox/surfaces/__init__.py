@@ -1,0 +1,1 @@
+"""The public wires; each parses, authorises, calls one service and renders."""

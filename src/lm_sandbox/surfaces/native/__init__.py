@@ -1,0 +1,1 @@
+"""The native REST surface under /v1/sandboxes."""
