@@ -33,14 +33,13 @@ class SandboxSettings(Section):
     memory_mib: Positive = Field(1024, description="memory of one sandbox, in MiB")
     pids: Positive = Field(256, description="processes and threads of one sandbox")
     disk_mib: Positive = Field(512, description="bytes a sandbox can write, in MiB")
+    require_cgroups: bool = Field(
+        True, description="refuse to start where only rlimits could hold memory and processes"
+    )
     open_files: Positive = Field(4096, description="descriptors one process may hold")
     max_sandboxes: Positive = Field(256, description="sandboxes alive at once")
-    idle_timeout_s: PositiveSeconds = Field(
-        1800.0, description="a sandbox unused for so long is deleted"
-    )
-    command_timeout_s: PositiveSeconds = Field(
-        120.0, description="wall time of a command that names none"
-    )
+    idle_timeout_s: PositiveSeconds = Field(1800.0, description="a sandbox unused for so long is deleted")
+    command_timeout_s: PositiveSeconds = Field(120.0, description="wall time of a command that names none")
     max_command_timeout_s: PositiveSeconds = Field(
         3600.0, description="the longest wall time a command may ask for"
     )
@@ -50,9 +49,7 @@ class SandboxSettings(Section):
     max_output_bytes: Positive = Field(
         1024 * 1024, description="bytes kept of each output stream, half head and half tail"
     )
-    output_limit_bytes: Positive = Field(
-        256 * 1024 * 1024, description="a command that writes more is ended"
-    )
+    output_limit_bytes: Positive = Field(256 * 1024 * 1024, description="a command that writes more is ended")
 
 
 class LlamaCppSettings(Section):
@@ -65,9 +62,7 @@ class LlamaCppSettings(Section):
     parallel: Positive = Field(2, description="requests one model serves at once")
     threads: int = Field(0, ge=0, description="threads per model; 0 takes the physical cores")
     gpu_layers: int = Field(-1, ge=-1, description="layers on the GPU; -1 lets llama.cpp decide")
-    idle_unload_s: PositiveSeconds = Field(
-        600.0, description="a model unused for so long is unloaded"
-    )
+    idle_unload_s: PositiveSeconds = Field(600.0, description="a model unused for so long is unloaded")
     load_timeout_s: PositiveSeconds = Field(300.0, description="a load that takes longer failed")
 
 

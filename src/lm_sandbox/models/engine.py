@@ -5,8 +5,8 @@ needs no tool loop is passed through byte for byte. `tests/conformance` holds wh
 do.
 """
 
-from contextlib import AbstractAsyncContextManager
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, Self

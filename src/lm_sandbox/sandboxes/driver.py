@@ -127,7 +127,7 @@ class Check:
 
 
 class Process(Protocol):
-    """A command that runs. Closing its streams is the caller's; `kill` may be called at any time."""
+    """A command that runs; `kill` may be called at any time."""
 
     stdin: ByteSendStream | None
     stdout: ByteReceiveStream

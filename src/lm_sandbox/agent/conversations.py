@@ -1,0 +1,70 @@
+"""Which sandbox a conversation has, so that its files are there at the next turn."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from lm_sandbox.errors import Gone, SandboxNotFound
+from lm_sandbox.identity.principals import Principal
+from lm_sandbox.sandboxes.service import NewSandbox, Sandbox, SandboxService
+
+REMEMBERED_CONVERSATIONS = 4096
+
+
+def conversation_key(principal: Principal, opening: str) -> str:
+    """Names a conversation of the principal by how it opened."""
+    return hashlib.sha256(f"{principal.id}\0{opening}".encode(errors="surrogatepass")).hexdigest()
+
+
+class Conversations:
+    """Finds the sandbox of a conversation, or makes it one.
+
+    The sandbox itself ends with the service's idle time-out; then the conversation gets a new one.
+
+    Args:
+        sandboxes: Makes and finds them, with the caller's rights.
+    """
+
+    def __init__(self, sandboxes: SandboxService) -> None:
+        self._sandboxes = sandboxes
+        self._known: dict[str, str] = {}
+        self._locks: dict[str, anyio.Lock] = {}
+
+    async def sandbox(self, principal: Principal, key: str, *, new: bool) -> Sandbox:
+        """Returns the conversation's sandbox.
+
+        Args:
+            principal: Who owns it.
+            key: Names the conversation.
+            new: Whether it starts now, so that an earlier one that opened alike is not met.
+
+        Raises:
+            NoCapacity: a new one is needed and there is no room.
+        """
+        async with self._turn(key):
+            if not new and key in self._known:
+                try:
+                    return self._sandboxes.get(principal, self._known[key])
+                except (SandboxNotFound, Gone):
+                    del self._known[key]
+            sandbox = await self._sandboxes.create(principal, NewSandbox(name="conversation"))
+            self._remember(key, sandbox.id)
+            return sandbox
+
+    def _remember(self, key: str, sandbox_id: str) -> None:
+        self._known.pop(key, None)
+        self._known[key] = sandbox_id
+        if len(self._known) > REMEMBERED_CONVERSATIONS:
+            del self._known[next(iter(self._known))]
+
+    @asynccontextmanager
+    async def _turn(self, key: str) -> AsyncIterator[None]:
+        lock = self._locks.setdefault(key, anyio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.statistics().tasks_waiting and not lock.locked():
+                self._locks.pop(key, None)

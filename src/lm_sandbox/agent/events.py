@@ -1,0 +1,107 @@
+"""What happens in a run, as it happens."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lm_sandbox.models.chat import Usage
+from lm_sandbox.sandboxes.commands import CommandResult
+from lm_sandbox.sandboxes.output import OutputChunk
+
+
+class EndReason(StrEnum):
+    """Why a run ended."""
+
+    ANSWERED = "answered"
+    TOKEN_LIMIT = "token_limit"  # noqa: S105 - a count of words, no secret
+    STEP_LIMIT = "step_limit"
+    TIME_LIMIT = "time_limit"
+    REPEATED_FAILURE = "repeated_failure"
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """The model thinks aloud."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerDelta:
+    """The model says something."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFinished:
+    """The model has ended a turn, by an answer or by asking for commands."""
+
+    usage: Usage | None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandStarted:
+    """The model asked for a command, and it runs now.
+
+    Attributes:
+        call_id: The model's name for the call.
+        command: What bash runs.
+        sandbox_id: Where.
+    """
+
+    call_id: str
+    command: str
+    sandbox_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOutput:
+    """The running command wrote something."""
+
+    call_id: str
+    chunk: OutputChunk
+
+
+@dataclass(frozen=True, slots=True)
+class CommandFinished:
+    """The command has ended.
+
+    Attributes:
+        call_id: The model's name for the call.
+        command: What bash ran.
+        result: How it ended.
+        told: What the model gets to see of it.
+    """
+
+    call_id: str
+    command: str
+    result: CommandResult
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallRejected:
+    """The model called a tool in a way that cannot be carried out, and was told so."""
+
+    call_id: str
+    told: str
+
+
+Event = (
+    ReasoningDelta
+    | AnswerDelta
+    | TurnFinished
+    | CommandStarted
+    | CommandOutput
+    | CommandFinished
+    | CallRejected
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended; its events hold what it did."""
+
+    reason: EndReason
+    usage: Usage
+    steps: int

@@ -1,0 +1,132 @@
+"""The composition root: builds every object once, and enters and leaves them in order."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from lm_sandbox import __version__
+from lm_sandbox.agent.conversations import Conversations
+from lm_sandbox.agent.loop import AgentLoop
+from lm_sandbox.config import Settings
+from lm_sandbox.identity.keys import KeyStore
+from lm_sandbox.identity.local_key import LocalKey
+from lm_sandbox.models.client import ChatClient
+from lm_sandbox.models.engine import Engine
+from lm_sandbox.models.engines.llamacpp import LlamaCppEngine
+from lm_sandbox.models.engines.ollama import OllamaEngine
+from lm_sandbox.models.engines.openai import OpenAIEngine, Upstream
+from lm_sandbox.models.registry import ModelRegistry
+from lm_sandbox.sandboxes.driver import SandboxDriver
+from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
+from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.storage.database import Database
+from lm_sandbox.surfaces import health, seed
+from lm_sandbox.surfaces.body_limit import BodyLimit
+from lm_sandbox.surfaces.deps import Services
+from lm_sandbox.surfaces.errors import failure_of, problem
+from lm_sandbox.surfaces.native import sandboxes
+from lm_sandbox.surfaces.openai import chat, models
+from lm_sandbox.surfaces.openai.responses import routes as responses
+
+DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
+ROUTERS = (
+    sandboxes.ROUTER,
+    chat.ROUTER,
+    responses.ROUTER,
+    models.ROUTER,
+    seed.ROUTER,
+    health.ROUTER,
+)
+LM_STUDIO_START = "Start LM Studio and switch its server on (Developer, or 'lms server start')."
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Builds the app; nothing is started before its lifespan is entered."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with start_services(settings) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="lm-sandbox",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+    )
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    for error in (StarletteHTTPException, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(error, _as_problem)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app
+
+
+@asynccontextmanager
+async def start_services(settings: Settings) -> AsyncIterator[Services]:
+    """Starts everything that the routes call, and ends it in the opposite order.
+
+    Raises:
+        DriverUnavailable: this host cannot isolate; the message says what to do.
+        Invalid: the configured key is too short.
+    """
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with AsyncExitStack() as exits:
+        database = await exits.enter_async_context(Database(settings.data_dir / "lm-sandbox.db"))
+        keys = KeyStore(database)
+        configured = settings.api_key.get_secret_value() if settings.api_key else None
+        await local_key(settings).ensure(keys, configured)
+        registry = await exits.enter_async_context(build_registry(settings))
+        client = await exits.enter_async_context(ChatClient())
+        service = SandboxService(build_driver(settings), settings.sandbox)
+        service = await exits.enter_async_context(service)
+        yield Services(
+            keys=keys,
+            sandboxes=service,
+            models=registry,
+            chat=client,
+            agent=AgentLoop(registry, client, service, settings.agent),
+            conversations=Conversations(service),
+        )
+
+
+def local_key(settings: Settings) -> LocalKey:
+    """Returns where this machine's own key is kept."""
+    return LocalKey(settings.data_dir / "api-key")
+
+
+def build_driver(settings: Settings) -> SandboxDriver:
+    """Builds the driver that makes sandboxes."""
+    return BubblewrapDriver(require_cgroups=settings.sandbox.require_cgroups)
+
+
+def build_registry(settings: Settings) -> ModelRegistry:
+    """Builds the engines, those that a user has set up before the bundled demo."""
+    upstream = settings.upstream
+    lm_studio = Upstream(
+        name="lmstudio",
+        base_url=upstream.lmstudio_url,
+        how_to_start=LM_STUDIO_START,
+        probe_timeout_s=upstream.probe_timeout_s,
+    )
+    engines: list[Engine] = [
+        OllamaEngine(upstream.ollama_url, upstream.probe_timeout_s),
+        OpenAIEngine(lm_studio),
+        LlamaCppEngine(settings.llamacpp, models_dir(settings)),
+    ]
+    return ModelRegistry(engines, settings.default_model)
+
+
+def models_dir(settings: Settings) -> Path:
+    """Returns the folder in which GGUF files are looked for."""
+    return settings.llamacpp.models_dir or settings.data_dir / "models"
+
+
+async def _as_problem(request: Request, error: Exception) -> Response:
+    del request
+    return problem(failure_of(error))

@@ -1,0 +1,110 @@
+"""How the command line reaches the API: a server that runs here, else the same app in process."""
+
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import anyio
+import httpx
+
+from lm_sandbox.app import create_app, local_key, start_services
+from lm_sandbox.cli.asgi import StreamingASGITransport
+from lm_sandbox.config import Settings
+from lm_sandbox.errors import Unauthenticated, Unavailable
+
+PROBE_S = 1.0
+# A run may think for minutes before it says anything.
+SILENT_S = 600.0
+IN_PROCESS = "http://in-process"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server on this machine, as it has written itself down in the data directory."""
+
+    url: str
+    pid: int
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """Returns the server, or None where none runs."""
+        try:
+            found = cls(**json.loads(path.read_text()))
+            os.kill(found.pid, 0)
+        except (OSError, ValueError, TypeError):
+            return None
+        return found
+
+    def write(self, path: Path) -> None:
+        """Writes the server down, for its user only."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(asdict(self), file)
+
+
+def server_file(settings: Settings) -> Path:
+    """Returns where a running server is written down."""
+    return settings.data_dir / "server.json"
+
+
+@asynccontextmanager
+async def connect(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """Yields a client of the API, authenticated as this machine's own user.
+
+    Raises:
+        DriverUnavailable: there is no server, and this host cannot isolate.
+    """
+    server = RunningServer.read(server_file(settings))
+    if server is not None and await _answers(server):
+        async with httpx.AsyncClient(
+            base_url=server.url, headers=_headers(settings), timeout=SILENT_S, trust_env=False
+        ) as client:
+            yield client
+        return
+    app = create_app(settings)
+    async with start_services(settings) as services, anyio.create_task_group() as tasks:
+        app.state.services = services
+        async with httpx.AsyncClient(
+            transport=StreamingASGITransport(app, tasks),
+            base_url=IN_PROCESS,
+            headers=_headers(settings),
+            timeout=SILENT_S,
+        ) as client:
+            yield client
+        tasks.cancel_scope.cancel()
+
+
+async def check(answer: httpx.Response) -> httpx.Response:
+    """Returns a good answer.
+
+    Raises:
+        Unavailable: the answer is an error; the message is the server's own.
+    """
+    if answer.is_success:
+        return answer
+    try:
+        body = json.loads(await answer.aread())
+    except ValueError:
+        body = {}
+    error = body.get("error")
+    message = body.get("detail") or (error.get("message") if isinstance(error, dict) else error)
+    raise Unavailable(str(message or f"The server answered {answer.status_code}."))
+
+
+async def _answers(server: RunningServer) -> bool:
+    try:
+        async with httpx.AsyncClient(timeout=PROBE_S, trust_env=False) as client:
+            return (await client.get(f"{server.url}/healthz")).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _headers(settings: Settings) -> dict[str, str]:
+    key = settings.api_key.get_secret_value() if settings.api_key else local_key(settings).read()
+    if key is None:
+        raise Unauthenticated("No API key is known here; start the server once to make one.")
+    return {"Authorization": f"Bearer {key}"}

@@ -1,0 +1,146 @@
+"""The command line: parses, calls one function, turns errors into messages."""
+
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated
+
+import anyio
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from lm_sandbox import __version__
+from lm_sandbox.config import Settings
+from lm_sandbox.errors import LmSandboxError
+
+FAILED = 1
+BAD_USE = 2
+
+app = typer.Typer(
+    help="Gives local language models a computer: models and isolated sandboxes behind one API.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+keys = typer.Typer(help="API keys.", no_args_is_help=True)
+models = typer.Typer(help="Language models.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+app.add_typer(models, name="models")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@app.command()
+def run(
+    prompt: Annotated[str, typer.Argument(help="What to ask.")],
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Which model to ask.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a model that may run bash in a sandbox, and watch it."""
+    from lm_sandbox.cli.run import run_prompt  # noqa: PLC0415 - each command loads only its own
+
+    _finish(partial(run_prompt, load_settings(), prompt, model, as_json=as_json))
+
+
+@app.command("exec")
+def execute(
+    command: Annotated[str, typer.Argument(help="What bash runs.")],
+    timeout_s: Annotated[float | None, typer.Option("--timeout", help="Wall time in seconds.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a command in a new sandbox; its exit status is this one's."""
+    from lm_sandbox.cli.exec import run_command  # noqa: PLC0415
+
+    _finish(partial(run_command, load_settings(), command, timeout_s, as_json=as_json))
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+) -> None:
+    """Serve the API over HTTP."""
+    from lm_sandbox.cli.serve import serve as serve_http  # noqa: PLC0415
+
+    async def forever() -> int:
+        await serve_http(load_settings(host=host, port=port))
+        return 0
+
+    _finish(forever)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this host gives, what it lacks, and how to mend it."""
+    from lm_sandbox.cli.doctor import examine  # noqa: PLC0415
+
+    _finish(partial(examine, load_settings(), as_json=as_json))
+
+
+@keys.command("show")
+def show_key() -> None:
+    """Print the key that this machine's own command line uses."""
+    from lm_sandbox.app import local_key  # noqa: PLC0415
+
+    key = local_key(load_settings()).read()
+    if key is None:
+        _complain("There is no key yet; 'lm-sandbox serve' makes one.")
+        raise typer.Exit(FAILED)
+    typer.echo(key)
+
+
+@models.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """List the models of every engine that answers."""
+    from lm_sandbox.cli.models import list_models as show  # noqa: PLC0415
+
+    _finish(partial(show, load_settings(), as_json=as_json))
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Options of the program itself."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def load_settings(*, host: str | None = None, port: int | None = None) -> Settings:
+    """Reads the settings; flags that were given win."""
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        for problem in error.errors():
+            place = ".".join(str(part) for part in problem["loc"])
+            _complain(f"Setting {place}: {problem['msg']}.")
+        raise typer.Exit(BAD_USE) from error
+
+
+def _finish(work: Callable[[], Awaitable[int]]) -> None:
+    try:
+        status = anyio.run(_awaited, work)
+    except* LmSandboxError as group:
+        for error in _flat(group):
+            _complain(str(error))
+        status = FAILED
+    except* KeyboardInterrupt:
+        status = 130
+    sys.exit(status)
+
+
+async def _awaited(work: Callable[[], Awaitable[int]]) -> int:
+    return await work()
+
+
+def _flat(group: BaseExceptionGroup[LmSandboxError]) -> list[BaseException]:
+    flat: list[BaseException] = []
+    for error in group.exceptions:
+        flat += _flat(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return flat
+
+
+def _complain(message: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(message, style="bold red", markup=False)

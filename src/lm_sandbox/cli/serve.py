@@ -1,0 +1,89 @@
+"""`lm-sandbox serve`: the API over HTTP."""
+
+import ipaddress
+import os
+import socket
+
+import uvicorn
+from rich.console import Console
+
+from lm_sandbox.app import create_app, local_key
+from lm_sandbox.cli.connection import RunningServer, server_file
+from lm_sandbox.config import Settings
+from lm_sandbox.errors import Invalid
+
+BACKLOG = 2048
+GRACE_S = 10
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until it is told to stop.
+
+    Raises:
+        Invalid: the address cannot be listened on.
+    """
+    listener = _listen(settings)
+    host, port = listener.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    config = uvicorn.Config(
+        create_app(settings),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        backlog=BACKLOG,
+    )
+    server = _Server(config, settings, url)
+    await server.serve([listener])
+
+
+class _Server(uvicorn.Server):
+    """Says where it is once it can be used, and takes that back when it ends."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, url: str) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.should_exit:
+            RunningServer(self._url, os.getpid()).write(server_file(self._settings))
+            _announce(self._settings, self._url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        server_file(self._settings).unlink(missing_ok=True)
+        await super().shutdown(sockets)
+
+
+def _announce(settings: Settings, url: str) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    key = local_key(settings)
+    console.print(f"lm-sandbox serves on [bold]{url}[/] (Swagger: {url}/docs)")
+    if settings.api_key is not None:
+        console.print("API key: the one in LM_SANDBOX_API_KEY")
+    elif key.first_showing():
+        console.print(f"API key: [bold]{key.read()}[/]")
+        console.print(f"         shown once; it is kept in {key.path}, 'lm-sandbox keys show' prints it")
+    else:
+        console.print(f"API key: in {key.path}; 'lm-sandbox keys show' prints it")
+    console.print("Stop with Ctrl+C.")
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(settings.host).version == 6 else socket.AF_INET  # noqa: PLR2004
+    except ValueError:
+        family = socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise Invalid(
+            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
+            "Choose another with --port.",
+            field="port",
+        ) from error
+    return listener

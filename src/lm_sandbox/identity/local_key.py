@@ -1,0 +1,73 @@
+"""The key that this machine's own command line uses, kept in a file that only its user can read."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lm_sandbox.errors import Unauthenticated
+from lm_sandbox.identity.keys import KeyStore
+from lm_sandbox.identity.principals import Scope
+
+ADMIN = frozenset({Scope.ADMIN})
+
+
+@dataclass(frozen=True, slots=True)
+class LocalKey:
+    """The file with the local key.
+
+    Args:
+        path: Where it is kept, mode 0600.
+    """
+
+    path: Path
+
+    async def ensure(self, keys: KeyStore, configured: str | None = None) -> str:
+        """Returns a key that works, making the first one where there is none.
+
+        A configured key is taken as it is and never written to the file.
+
+        Raises:
+            Invalid: the configured key is too short.
+        """
+        token = configured or self.read()
+        if token is not None and await _works(keys, token):
+            return token
+        issued = await keys.issue("local", ADMIN, token=configured)
+        if configured is None:
+            self._write(issued.token)
+        return issued.token
+
+    def read(self) -> str | None:
+        """Reads the key, or None where no server has been started yet."""
+        try:
+            return self.path.read_text().strip() or None
+        except FileNotFoundError:
+            return None
+
+    def first_showing(self) -> bool:
+        """Whether the key has never been shown; asking counts as showing it."""
+        try:
+            self._shown.touch(mode=0o600, exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+    @property
+    def _shown(self) -> Path:
+        return self.path.with_name(self.path.name + ".shown")
+
+    def _write(self, token: str) -> None:
+        new = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(token + "\n")
+        new.replace(self.path)
+        self._shown.unlink(missing_ok=True)
+
+
+async def _works(keys: KeyStore, token: str) -> bool:
+    try:
+        await keys.authenticate(token)
+    except Unauthenticated:
+        return False
+    return True

@@ -1,0 +1,42 @@
+"""Who is calling, and what they may do."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lm_sandbox.errors import Forbidden
+
+
+class Scope(StrEnum):
+    """What a key may be used for; `admin` includes the others."""
+
+    MODELS = "models"
+    SANDBOXES = "sandboxes"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The caller of a request.
+
+    Attributes:
+        id: Stable; what the caller owns is owned by this.
+        name: For people.
+        scopes: What the caller may do.
+    """
+
+    id: str
+    name: str
+    scopes: frozenset[Scope]
+
+    def require(self, scope: Scope) -> None:
+        """Lets the call go on only with this scope.
+
+        Raises:
+            Forbidden: the principal has neither the scope nor `admin`.
+        """
+        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
+            raise Forbidden(f"This API key lacks the scope {scope.value!r}; use one that has it.")
+
+    def owns(self, owner: str) -> bool:
+        """Whether something of this owner may be seen; an admin sees all."""
+        return owner == self.id or Scope.ADMIN in self.scopes

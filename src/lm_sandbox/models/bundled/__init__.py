@@ -1,0 +1,1 @@
+"""The demo model that ships with lm-sandbox, as package data."""

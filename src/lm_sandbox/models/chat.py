@@ -1,0 +1,65 @@
+"""What is said between a caller and a model, in the terms of the OpenAI chat completions."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model's wish to use a tool; `arguments` is JSON as the model wrote it, maybe broken."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of a conversation.
+
+    Attributes:
+        role: Who speaks.
+        content: The text; None for an assistant's message that only calls tools.
+        tool_calls: What an assistant's message calls.
+        tool_call_id: Which call a tool's message answers.
+    """
+
+    role: Role
+    content: str | None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a request took."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChatDelta:
+    """The next piece of a streamed answer.
+
+    Attributes:
+        content: Text to add to the answer.
+        reasoning: Text to add to the reasoning.
+        tool_calls: Whole calls, on the last piece only.
+        finish_reason: Set on the last piece: `stop`, `length`, `tool_calls` ...
+        usage: On the last piece, where the engine tells it.
+    """
+
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None

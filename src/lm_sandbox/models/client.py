@@ -1,0 +1,153 @@
+"""Talks to a leased model over the OpenAI wire format."""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import httpx
+
+from lm_sandbox.errors import EngineUnavailable, UpstreamError
+from lm_sandbox.models.chat import ChatDelta, ChatMessage
+from lm_sandbox.models.chat_stream import ChatStream
+from lm_sandbox.models.engine import Lease
+
+CONNECT_S = 5.0
+# A large model on a slow machine may think about a long prompt for minutes before its first word.
+SILENT_S = 600.0
+LONGEST_MESSAGE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """An engine's answer while it comes in: its status and type, then its bytes as they are."""
+
+    status: int
+    content_type: str
+    pieces: AsyncIterator[bytes]
+
+
+class ChatClient:
+    """Sends requests to models; one pool of connections for all of them."""
+
+    def __init__(self) -> None:
+        self._client: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> Self:
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(SILENT_S, connect=CONNECT_S),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    @asynccontextmanager
+    async def forward(self, lease: Lease, path: str, body: bytes) -> AsyncIterator[Forwarded]:
+        """Sends a request as it is, but for the model's name where the engine has another.
+
+        Raises:
+            EngineUnavailable: the engine does not answer.
+        """
+        async with self._post(lease, path, _renamed(body, lease.model)) as answer:
+            kind = answer.headers.get("content-type", "application/json")
+            yield Forwarded(answer.status_code, kind, answer.aiter_raw())
+
+    async def stream_chat(
+        self,
+        lease: Lease,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Mapping[str, object]] = (),
+        sampling: Mapping[str, object] | None = None,
+    ) -> AsyncIterator[ChatDelta]:
+        """Asks for the next message and yields it as it comes.
+
+        The last delta has the finish reason, whole tool calls and the usage.
+
+        Raises:
+            UpstreamError: the engine answered with an error, in its own words.
+            EngineUnavailable: it does not answer, or broke off.
+        """
+        request: dict[str, object] = {
+            **(sampling or {}),
+            "model": lease.model,
+            "messages": [_wire(message) for message in messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if tools:
+            request["tools"] = list(tools)
+        async with self._post(lease, "/v1/chat/completions", json.dumps(request).encode()) as answer:
+            if answer.is_error:
+                raise upstream_error(answer.status_code, await answer.aread())
+            stream = ChatStream()
+            async for line in answer.aiter_lines():
+                for delta in stream.feed(line):
+                    yield delta
+            yield stream.end()
+
+    @asynccontextmanager
+    async def _post(self, lease: Lease, path: str, body: bytes) -> AsyncIterator[httpx.Response]:
+        if self._client is None:
+            raise RuntimeError("the client is used outside its context")
+        headers = {"Content-Type": "application/json", **lease.headers}
+        try:
+            async with self._client.stream(
+                "POST", lease.base_url + path, content=body, headers=headers
+            ) as answer:
+                yield answer
+        except httpx.TransportError as error:
+            raise EngineUnavailable(
+                "The engine does not answer or broke off; try again in a moment."
+            ) from error
+
+
+def upstream_error(status: int, body: bytes) -> UpstreamError:
+    """Turns an engine's answer into an error with the engine's own message."""
+    try:
+        parsed: Any = json.loads(body)
+    except ValueError:
+        parsed = None
+    error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
+    message = error.get("message") if isinstance(error, dict) else error
+    text = str(message or "no message")[:LONGEST_MESSAGE]
+    # What the engine refuses for the key is our fault, not the caller's.
+    passed_on = status if status in {400, 404, 413, 422, 429, 503} else 502
+    return UpstreamError(f"The engine answered {status}: {text}", status=passed_on)
+
+
+def _renamed(body: bytes, model: str) -> bytes:
+    request: Any = json.loads(body)
+    if not isinstance(request, dict) or request.get("model") == model:
+        return body
+    return json.dumps({**request, "model": model}).encode()
+
+
+def _wire(message: ChatMessage) -> dict[str, object]:
+    wire: dict[str, object] = {"role": message.role, "content": message.content or ""}
+    if message.tool_calls:
+        wire["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": _repaired(call.arguments)},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        wire["tool_call_id"] = message.tool_call_id
+    return wire
+
+
+def _repaired(arguments: str) -> str:
+    """Broken JSON in an earlier call makes llama.cpp fail on the whole conversation."""
+    try:
+        parsed = json.loads(arguments)
+    except ValueError:
+        return json.dumps({"command": arguments})
+    return arguments if isinstance(parsed, dict) else json.dumps({"command": arguments})

@@ -1,0 +1,112 @@
+"""The worker process of one loaded model, seen from the server."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import anyio
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from lm_sandbox.errors import ModelFailed
+
+WORKER = Path(__file__).with_name("llamacpp_worker.py")
+# What llama.cpp and its GPU back ends read; nothing else of the server's environment is handed on.
+PASSED_ON = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES", "LD_LIBRARY_PATH")  # fmt: skip  # noqa: E501
+ANSWER_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LoadJob:
+    """What a worker is to load.
+
+    Attributes:
+        path: The model's file.
+        alias: The name it answers to.
+        context: Tokens over all slots.
+        parallel: Slots.
+        threads: For computing.
+        gpu_layers: -1 lets llama.cpp decide.
+    """
+
+    path: str
+    alias: str
+    context: int
+    parallel: int
+    threads: int
+    gpu_layers: int
+
+
+class LlamaCppProcess:
+    """A running worker.
+
+    Attributes:
+        address: Where its HTTP server listens, on loopback.
+        api_key: What it wants on every request.
+    """
+
+    def __init__(self, process: Process, api_key: str) -> None:
+        self._process = process
+        self.api_key = api_key
+        self.address = ""
+
+    @classmethod
+    async def start(cls, job: LoadJob, timeout_s: float) -> Self:
+        """Starts a worker and waits until it serves the model.
+
+        Raises:
+            ModelFailed: llama.cpp refused the file, crashed on it, or took too long.
+        """
+        process = await anyio.open_process(
+            [sys.executable, "-I", str(WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
+            start_new_session=True,
+        )
+        worker = cls(process, secrets.token_urlsafe(32))
+        try:
+            with anyio.fail_after(timeout_s):
+                worker.address = await worker._load(job)
+        except TimeoutError as error:
+            await worker.stop()
+            raise ModelFailed(f"Loading took longer than {timeout_s:g} s.") from error
+        except BaseException:
+            await worker.stop()
+            raise
+        return worker
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.returncode is None
+
+    async def stop(self) -> None:
+        """Ends the process; idempotent."""
+        with anyio.CancelScope(shield=True):
+            if self.alive:
+                self._process.kill()
+            await self._process.wait()
+            await self._process.aclose()
+
+    async def _load(self, job: LoadJob) -> str:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            raise RuntimeError("the worker was started without pipes")
+        order = asdict(job) | {"api_key": self.api_key}
+        try:
+            await stdin.send(json.dumps(order).encode() + b"\n")
+            line = await BufferedByteReceiveStream(stdout).receive_until(b"\n", ANSWER_BYTES)
+        except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError) as error:
+            code = await self._process.wait()
+            raise ModelFailed(f"llama.cpp crashed while loading it (status {code}).") from error
+        answer = json.loads(line)
+        if "error" in answer:
+            raise ModelFailed("llama.cpp cannot load it: the file is damaged or not supported.")
+        return str(answer["address"])

@@ -1,0 +1,127 @@
+"""What this host gives and what it lacks, with the fix for each."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from lm_sandbox.sandboxes.driver import Check
+from lm_sandbox.sandboxes.drivers.bubblewrap import cgroups
+from lm_sandbox.sandboxes.drivers.bubblewrap.seccomp import build_filter
+
+OLDEST = (0, 5)
+TRY_S = 10
+APPARMOR_FIX = (
+    "Install the profile that Ubuntu ships for bwrap: sudo apt-get install apparmor-profiles && "
+    "sudo cp /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ && "
+    "sudo apparmor_parser -r /etc/apparmor.d/bwrap-userns-restrict"
+)
+DELEGATE_FIX = (
+    "Run it in a scope of its own: systemd-run --user --scope -p Delegate=yes lm-sandbox serve. "
+    "To go on with weaker limits instead, set LM_SANDBOX_SANDBOX__REQUIRE_CGROUPS=false"
+)
+CONTAINER_FIX = (
+    "In Docker, start the container with --security-opt seccomp=unconfined "
+    "--security-opt systempaths=unconfined (and apparmor=unconfined where AppArmor is on)"
+)
+ATTEMPT = (
+    "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--cap-drop",
+    "ALL", "--uid", "1000", "--gid", "1000", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin",
+    "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev",
+    "--", "/usr/bin/true",
+)  # fmt: skip
+NOBODY = 65534
+
+
+def check_host(*, require_cgroups: bool = True) -> list[Check]:
+    """Looks at everything that the driver needs; starts one short-lived bwrap."""
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        fix = "Install it: sudo apt-get install bubblewrap"
+        return [Check("bubblewrap", ok=False, detail="bwrap is not installed", fix=fix)]
+    return [_version(bwrap), _namespaces(bwrap), _filter(), _cgroups(required=require_cgroups)]
+
+
+def bwrap_version(bwrap: str) -> tuple[int, ...]:
+    """Asks bwrap for its version; (0,) where it does not say."""
+    try:
+        asked = subprocess.run(
+            [bwrap, "--version"], capture_output=True, text=True, timeout=TRY_S, check=False
+        )
+        return tuple(int(part) for part in asked.stdout.split()[-1].split("."))
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
+        return (0,)
+
+
+def _version(bwrap: str) -> Check:
+    version = bwrap_version(bwrap)
+    text = ".".join(map(str, version))
+    fix = "Install bubblewrap 0.5 or newer from your distribution"
+    return Check("bubblewrap", ok=version >= OLDEST, detail=f"version {text}", fix=fix)
+
+
+def _namespaces(bwrap: str) -> Check:
+    name = "user namespaces"
+    as_root = os.geteuid() == 0
+    try:
+        tried = subprocess.run(
+            [bwrap, *ATTEMPT],
+            capture_output=True,
+            text=True,
+            timeout=TRY_S,
+            check=False,
+            env={},
+            user=NOBODY if as_root else None,
+            group=NOBODY if as_root else None,
+            extra_groups=[] if as_root else None,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check(name, ok=False, detail=f"bwrap does not start: {error}", fix=CONTAINER_FIX)
+    if tried.returncode == 0:
+        return Check(name, ok=True, detail="bwrap makes a sandbox")
+    said = (tried.stderr.strip().splitlines() or ["no message"])[-1]
+    return Check(name, ok=False, detail=f"bwrap is refused: {said}", fix=_namespace_fix())
+
+
+def _namespace_fix() -> str:
+    if _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1":
+        return APPARMOR_FIX
+    if _sysctl("kernel/unprivileged_userns_clone") == "0":
+        return "Allow them: sudo sysctl -w kernel.unprivileged_userns_clone=1"
+    if _sysctl("user/max_user_namespaces") == "0":
+        return "Allow them: sudo sysctl -w user.max_user_namespaces=15000"
+    return CONTAINER_FIX
+
+
+def _sysctl(name: str) -> str:
+    try:
+        return (Path("/proc/sys") / name).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _filter() -> Check:
+    name = "system call filter"
+    try:
+        size = len(build_filter()) // 8
+    except (OSError, RuntimeError, ValueError) as error:
+        fix = "Install libseccomp: sudo apt-get install libseccomp2"
+        return Check(name, ok=False, detail=f"libseccomp does not work: {error}", fix=fix)
+    return Check(name, ok=True, detail=f"{size} instructions")
+
+
+def _cgroups(*, required: bool) -> Check:
+    name = "control groups"
+    found = cgroups.find_hierarchy(
+        Path("/proc/self/cgroup").read_text(),
+        Path("/proc/self/mounts").read_text(),
+        root=os.geteuid() == 0,
+    )
+    if found is None:
+        detail = "cpu, memory and pids controllers are not mounted"
+        return Check(name, ok=False, detail=detail, fix=DELEGATE_FIX, required=required)
+    if not all(os.access(parent, os.W_OK) for parent in found.parents.values()):
+        detail = f"version {found.version}, but not delegated to this user"
+        return Check(name, ok=False, detail=detail, fix=DELEGATE_FIX, required=required)
+    detail = f"version {found.version}: cpu, memory, pids"
+    return Check(name, ok=True, detail=detail, required=required)

@@ -1,0 +1,270 @@
+"""The bubblewrap driver."""
+
+import json
+import os
+import shutil
+import sys
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+from typing import Self
+
+import anyio
+import anyio.to_thread
+
+from lm_sandbox.errors import DriverUnavailable, SandboxNotFound
+from lm_sandbox.sandboxes.driver import (
+    Check,
+    CommandSpec,
+    Enforced,
+    Process,
+    SandboxId,
+    SandboxSpec,
+)
+from lm_sandbox.sandboxes.drivers.bubblewrap import cgroups
+from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
+    LINKS,
+    OWN_ETC,
+    WRITABLE,
+    HostView,
+    interesting_paths,
+    sandbox_arguments,
+)
+from lm_sandbox.sandboxes.drivers.bubblewrap.checks import bwrap_version, check_host
+from lm_sandbox.sandboxes.drivers.bubblewrap.enforced import describe
+from lm_sandbox.sandboxes.drivers.bubblewrap.launch import Launcher, memory_file
+from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox
+from lm_sandbox.sandboxes.drivers.bubblewrap.uids import UidPool
+
+CREATE_S = 20.0
+# The descriptors that bwrap gets are moved to these numbers, clear of all others.
+FIRST_FD = 100
+# Where the sandbox's tmpfs is mounted, in a mount namespace that nothing else is in.
+STORAGE = "/mnt"
+# Its first line tells that the root file system is in place; then it only keeps the sandbox alive.
+INIT = ("/bin/bash", "-c", "echo ready >&{fd}; exec {fd}>&-; exec sleep infinity")
+BYTES_PER_FILE = 8192
+DISABLE_USERNS_SINCE = (0, 8)
+
+
+class BubblewrapDriver:
+    """Makes sandboxes with bubblewrap; implements `SandboxDriver`.
+
+    Args:
+        require_cgroups: Whether a host without them is refused. Otherwise memory and processes are
+            held by rlimits, which know only single processes, and CPU time is not held at all.
+    """
+
+    name = "bubblewrap"
+
+    def __init__(self, *, require_cgroups: bool = True) -> None:
+        self._require_cgroups = require_cgroups
+        self._root = os.geteuid() == 0
+        self._launcher = Launcher()
+        self._uids = UidPool()
+        self._sandboxes: dict[SandboxId, BubblewrapSandbox] = {}
+        self._groups: cgroups.Hierarchy | None = None
+        self._host: HostView | None = None
+        self._exits = AsyncExitStack()
+
+    def checks(self) -> list[Check]:
+        """Looks at this host and tells what it can and cannot give."""
+        return check_host(require_cgroups=self._require_cgroups)
+
+    async def __aenter__(self) -> Self:
+        """Starts the launcher and removes what a killed server left behind.
+
+        Raises:
+            DriverUnavailable: a required check fails; the message names it and the fix.
+        """
+        for check in await anyio.to_thread.run_sync(self.checks):
+            if check.required and not check.ok:
+                raise DriverUnavailable(f"{check.name}: {check.detail}. {check.fix}")
+        self._host = _look_at_host()
+        async with AsyncExitStack() as exits:
+            self._groups = await anyio.to_thread.run_sync(self._prepare_cgroups)
+            exits.callback(self._remove_cgroups)
+            exits.callback(self._uids.close)
+            await exits.enter_async_context(self._launcher)
+            exits.push_async_callback(self._destroy_all)
+            self._exits = exits.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._exits.aclose()
+
+    async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:
+        """Makes a sandbox that is ready for commands."""
+        uid = self._uids.lease() if self._root else None
+        group = self._group(sandbox)
+        try:
+            if group is not None:
+                group.create(spec.limits)
+            init = await self._start_init(sandbox, spec, uid, group)
+            made = BubblewrapSandbox(sandbox, spec, uid=uid, group=group, init=init)
+        except BaseException as error:
+            await self._undo(sandbox, uid, group)
+            if isinstance(error, OSError):
+                raise DriverUnavailable(f"The kernel refused a sandbox: {error.strerror}.") from error
+            raise
+        self._sandboxes[sandbox] = made
+        version = None if group is None else group.version
+        return describe(spec.limits, uid=uid, cgroup_version=version)
+
+    async def spawn(self, sandbox: SandboxId, command: CommandSpec) -> Process:
+        """Starts a program in the sandbox."""
+        made = self._sandboxes.get(sandbox)
+        if made is None:
+            raise SandboxNotFound(f"There is no sandbox {sandbox!r}.")
+        return await made.spawn(self._launcher, command)
+
+    async def destroy(self, sandbox: SandboxId) -> None:
+        """Ends every process of the sandbox and removes all that belongs to it."""
+        made = self._sandboxes.pop(sandbox, None)
+        if made is None:
+            return
+        with anyio.CancelScope(shield=True):
+            await made.end(self._launcher)
+        if made.uid is not None:
+            self._uids.release(made.uid)
+
+    async def _destroy_all(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            for sandbox in list(self._sandboxes):
+                tasks.start_soon(self.destroy, sandbox)
+
+    async def _start_init(
+        self, sandbox: SandboxId, spec: SandboxSpec, uid: int | None, group: cgroups.Group | None
+    ) -> tuple[int, int]:
+        """Starts bwrap and returns a pidfd of the sandbox's init and its number."""
+        with ExitStack() as fds:
+            info, info_theirs = _pipe(fds)
+            ready, ready_theirs = _pipe(fds)
+            arguments, files = self._arguments(spec, fds)
+            order = {
+                "sandbox": sandbox,
+                "bwrap": _bwrap(),
+                "init": [word.format(fd=FIRST_FD + 3 + len(files)) for word in INIT],
+                "uid": uid,
+                "cgroups": group.paths if group else [],
+                "first_fd": FIRST_FD,
+                "storage": STORAGE if uid is not None else None,
+                "disk_bytes": spec.limits.disk_bytes,
+                "inodes": max(1024, spec.limits.disk_bytes // BYTES_PER_FILE),
+                "writable": list(WRITABLE),
+            }
+            fds_sent = [
+                arguments,
+                self._launcher.bpf,
+                info_theirs.pop(),
+                *files,
+                ready_theirs.pop(),
+            ]
+            try:
+                await self._launcher.ask("bwrap", order, fds_sent)
+            finally:
+                os.close(fds_sent[2])
+                os.close(fds_sent[-1])
+            with anyio.move_on_after(CREATE_S):
+                return await _meet_init(info, ready)
+        raise DriverUnavailable("bwrap did not come up in time; the host may be overloaded.")
+
+    def _arguments(self, spec: SandboxSpec, fds: ExitStack) -> tuple[int, list[int]]:
+        if self._host is None:
+            raise RuntimeError("the driver is used outside its context")
+        files = [memory_file(name, content.encode()) for name, content in OWN_ETC.items()]
+        arguments = sandbox_arguments(
+            self._host,
+            storage=STORAGE if self._root else None,
+            disk_bytes=spec.limits.disk_bytes,
+            first_fd=FIRST_FD + 1,
+        )
+        packed = memory_file("arguments", b"".join(word.encode() + b"\0" for word in arguments))
+        for fd in (packed, *files):
+            fds.callback(os.close, fd)
+        return packed, files
+
+    def _group(self, sandbox: SandboxId) -> cgroups.Group | None:
+        if self._groups is None:
+            return None
+        folders = {name: parent / sandbox for name, parent in self._groups.parents.items()}
+        return cgroups.Group(self._groups.version, folders)
+
+    async def _undo(self, sandbox: SandboxId, uid: int | None, group: cgroups.Group | None) -> None:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(CREATE_S):
+            await self._launcher.ask("abort", {"sandbox": sandbox})
+            while group is not None and not group.remove():
+                await anyio.sleep(0.01)
+        if uid is not None:
+            self._uids.release(uid)
+
+    def _prepare_cgroups(self) -> cgroups.Hierarchy | None:
+        found = _hierarchy(root=self._root)
+        if found is None:
+            return None
+        cgroups.sweep(found)
+        try:
+            folders = cgroups.prepare(found, root=self._root)
+        except OSError:
+            return None
+        return cgroups.Hierarchy(found.version, folders)
+
+    def _remove_cgroups(self) -> None:
+        if self._groups is not None:
+            for folder in set(self._groups.parents.values()):
+                cgroups.remove_tree(folder)
+
+
+async def _meet_init(info: int, ready: int) -> tuple[int, int]:
+    told = await _read_all(info)
+    if not told:
+        raise DriverUnavailable("bwrap ended at once; 'lm-sandbox doctor' says what is missing.")
+    pid = int(json.loads(told)["child-pid"])
+    pidfd = os.pidfd_open(pid)
+    try:
+        if await _read_all(ready) != b"ready\n":
+            raise DriverUnavailable(
+                "bwrap could not set the sandbox up; 'lm-sandbox doctor' says what is missing."
+            )
+    except BaseException:
+        os.close(pidfd)
+        raise
+    return pidfd, pid
+
+
+async def _read_all(fd: int) -> bytes:
+    data = b""
+    while True:
+        await anyio.wait_readable(fd)
+        piece = os.read(fd, 4096)
+        if not piece:
+            return data
+        data += piece
+
+
+def _pipe(fds: ExitStack) -> tuple[int, list[int]]:
+    read, write = os.pipe2(os.O_CLOEXEC)
+    fds.callback(os.close, read)
+    return read, [write]
+
+
+def _hierarchy(*, root: bool) -> cgroups.Hierarchy | None:
+    own, mounts = Path("/proc/self/cgroup"), Path("/proc/self/mounts")
+    return cgroups.find_hierarchy(own.read_text(), mounts.read_text(), root=root)
+
+
+def _look_at_host() -> HostView:
+    prefix = Path(sys.prefix)
+    ours = [prefix] if prefix.is_relative_to("/usr") and prefix not in _SYSTEM_PREFIXES else []
+    return HostView(
+        existing=frozenset(path for path in interesting_paths() if Path(path).exists()),
+        links=frozenset(name for name in LINKS if Path(f"/{name}").is_symlink()),
+        hidden=tuple(str(path) for path in ours),
+        disable_userns=bwrap_version(_bwrap()) >= DISABLE_USERNS_SINCE,
+    )
+
+
+_SYSTEM_PREFIXES = (Path("/usr"), Path("/usr/local"))
+
+
+def _bwrap() -> str:
+    return shutil.which("bwrap") or "/usr/bin/bwrap"

@@ -1,0 +1,222 @@
+"""Starts sandboxes and their zygotes for the server. Run as a file with `python -I -S`.
+
+It imports nothing but the standard library, all of it before the first fork: a zygote must never
+import a module from the sandbox's files. It is single-threaded, so that forking is safe and setns
+into a user namespace is allowed.
+
+Requests come as JSON with descriptors over a SOCK_SEQPACKET socket, whose number is the argument.
+When that socket ends, the server is gone: everything that was started is killed, its cgroups are removed, and the
+launcher ends.
+"""
+
+import ctypes
+import fcntl
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - no pathlib here
+import zygote  # type: ignore[import-not-found]
+
+sys.path.clear()
+
+Message = dict[str, Any]
+
+# Clear of every number that bwrap's descriptors are moved to.
+SAFE_FD = 512
+MESSAGE_BYTES = 256 * 1024
+MAX_FDS = 32
+PR_SET_PDEATHSIG = 1
+CLONE_NEWNS = 0x00020000
+MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 2, 4, 0x4000, 0x40000
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Launcher:
+    """Everything that was started and has to be ended."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self.inits: dict[str, int] = {}
+        self.cgroups: dict[str, list[str]] = {}
+        self.zygotes: dict[str, int] = {}
+        self.monitors: dict[str, int] = {}
+
+    def serve(self) -> None:
+        """Answers requests until the server is gone."""
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        while True:
+            ready, _, _ = select.select([self.control.fileno(), wake_read], [], [])
+            if wake_read in ready:
+                os.read(wake_read, 4096)
+                _reap()
+            if self.control.fileno() in ready and not self._answer():
+                return
+
+    def _answer(self) -> bool:
+        data, fds = zygote.receive(self.control, MESSAGE_BYTES, MAX_FDS)
+        if not data:
+            return False
+        request = json.loads(data)
+        try:
+            answer = getattr(self, "do_" + request["do"])(request, fds)
+        except OSError as error:
+            answer = {"errno": error.errno, "error": os.strerror(error.errno or 0)}
+        finally:
+            kept = self.inits.values()
+            for fd in fds:
+                if fd not in kept:
+                    os.close(fd)
+        self.control.send(json.dumps({"id": request["id"], **answer}).encode())
+        return True
+
+    def do_bwrap(self, request: Message, fds: list[int]) -> Message:
+        """Starts bwrap; descriptors: arguments, then what the arguments refer to, then the ready pipe."""
+        self.cgroups[request["sandbox"]] = request["cgroups"]
+        pid = os.fork()
+        if pid == 0:
+            _child(lambda: _become_bwrap(request, fds))
+        self.monitors[request["sandbox"]] = pid
+        return {"pid": pid}
+
+    def do_zygote(self, request: Message, fds: list[int]) -> Message:
+        """Forks a zygote; descriptors: its socket, the init's pidfd, the filter."""
+        sock, init, bpf = fds
+        self.inits[request["sandbox"]] = init
+        pid = os.fork()
+        if pid == 0:
+            _child(lambda: zygote.run(LIBC, request, sock, init, bpf))
+        self.zygotes[request["sandbox"]] = pid
+        return {"pid": pid}
+
+    def do_forget(self, request: Message, fds: list[int]) -> Message:
+        """The server has ended a sandbox."""
+        del fds
+        for known in (self.cgroups, self.zygotes, self.monitors):
+            known.pop(request["sandbox"], None)
+        init = self.inits.pop(request["sandbox"], None)
+        if init is not None:
+            os.close(init)
+        return {}
+
+    def do_abort(self, request: Message, fds: list[int]) -> Message:
+        """A sandbox did not come up: its monitor takes with it what it has started."""
+        monitor = self.monitors.get(request["sandbox"])
+        if monitor is not None:
+            _quietly(os.kill, monitor, signal.SIGKILL)
+        return self.do_forget(request, fds)
+
+    def end_all(self) -> None:
+        """Kills what is left and removes its cgroups."""
+        for init in self.inits.values():
+            _quietly(signal.pidfd_send_signal, init, signal.SIGKILL)
+        for pid in (*self.zygotes.values(), *self.monitors.values()):
+            _quietly(os.kill, pid, signal.SIGKILL)
+        for _ in range(200):
+            left = [path for paths in self.cgroups.values() for path in paths if os.path.isdir(path)]
+            for path in left:
+                _quietly(os.rmdir, path)
+            if not left:
+                return
+            _reap()
+            time.sleep(0.02)
+
+
+def _become_bwrap(request: Message, fds: list[int]) -> None:
+    zygote.join(request["cgroups"])
+    if request["storage"]:
+        _mount_storage(request)
+    first = request["first_fd"]
+    safe = [fcntl.fcntl(fd, fcntl.F_DUPFD, SAFE_FD) for fd in fds]
+    for number, fd in enumerate(safe):
+        os.dup2(fd, first + number, inheritable=True)
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    if request["uid"] is not None:
+        os.setgroups([])
+        os.setresgid(request["uid"], request["uid"], request["uid"])
+        os.setresuid(request["uid"], request["uid"], request["uid"])
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    os.closerange(3, first)
+    os.closerange(first + len(fds), zygote.open_files())
+    arguments = ["bwrap", "--args", str(first), "--", *request["init"]]
+    os.execve(request["bwrap"], arguments, {})  # noqa: S606 - no shell is meant
+
+
+def _mount_storage(request: Message) -> None:
+    """One tmpfs for all that the sandbox may write, in a mount namespace that ends with it."""
+    _call(LIBC.unshare, CLONE_NEWNS)
+    _call(LIBC.mount, b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+    storage = request["storage"]
+    options = f"size={request['disk_bytes']},nr_inodes={request['inodes']},mode=0755"
+    _call(LIBC.mount, b"tmpfs", storage.encode(), b"tmpfs", MS_NOSUID | MS_NODEV, options.encode())
+    for name in request["writable"]:
+        path = f"{storage}/{name}"
+        os.mkdir(path, 0o755)  # noqa: PTH102
+        os.chown(path, request["uid"], request["uid"])
+        if name in {"tmp", "vartmp", "shm"}:
+            os.chmod(path, 0o1777)  # noqa: PTH101, S103 - as /tmp is
+
+
+def _call(function: Callable[..., object], *arguments: object) -> None:
+    if function(*arguments) != 0:
+        raise OSError(ctypes.get_errno(), "namespace set-up")
+
+
+def _child(work: Callable[[], None]) -> None:
+    """Runs in a fork and never returns to the launcher's loop."""
+    try:
+        signal.set_wakeup_fd(-1)
+        work()
+    except BaseException as error:  # noqa: BLE001 - a child must end here, whatever went wrong
+        os.write(2, f"launcher: {type(error).__name__}: {error}\n".encode())
+    finally:
+        os._exit(125)
+
+
+def _reap() -> None:
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                return
+        except ChildProcessError:
+            return
+
+
+def _quietly(function: Callable[..., object], *arguments: object) -> None:
+    try:
+        function(*arguments)
+    except OSError:
+        return  # It is gone already, which is what was wanted.
+
+
+def main() -> None:
+    """Serves until the server is gone, then leaves nothing behind."""
+    os.umask(0o022)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    LIBC.prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+    gc.collect()
+    gc.freeze()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.set_inheritable(False)
+    launcher = Launcher(control)
+    launcher.serve()
+    launcher.end_all()
+
+
+if __name__ == "__main__":
+    main()

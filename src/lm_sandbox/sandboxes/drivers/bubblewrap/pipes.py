@@ -1,0 +1,83 @@
+"""The server's ends of a command's pipes."""
+
+import os
+
+import anyio
+from anyio.abc import ByteReceiveStream, ByteSendStream
+
+
+class PipeReader(ByteReceiveStream):
+    """Reads what a command writes.
+
+    Args:
+        fd: The non-blocking end; owned from now on.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Waits for the next bytes.
+
+        Raises:
+            anyio.EndOfStream: nobody can write any more.
+            anyio.ClosedResourceError: this end was closed.
+        """
+        # Others get their turn even when this pipe is never empty.
+        await anyio.lowlevel.checkpoint()
+        while True:
+            if self._fd < 0:
+                raise anyio.ClosedResourceError
+            try:
+                data = os.read(self._fd, max_bytes)
+            except BlockingIOError:
+                await anyio.wait_readable(self._fd)
+                continue
+            if not data:
+                raise anyio.EndOfStream
+            return data
+
+    async def aclose(self) -> None:
+        """Closes this end."""
+        self._fd = _closed(self._fd)
+
+
+class PipeWriter(ByteSendStream):
+    """Writes what a command reads.
+
+    Args:
+        fd: The non-blocking end; owned from now on.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    async def send(self, item: bytes) -> None:
+        """Writes all of it.
+
+        Raises:
+            anyio.BrokenResourceError: nobody reads any more.
+            anyio.ClosedResourceError: this end was closed.
+        """
+        left = memoryview(item)
+        await anyio.lowlevel.checkpoint()
+        while left:
+            if self._fd < 0:
+                raise anyio.ClosedResourceError
+            try:
+                left = left[os.write(self._fd, left) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self._fd)
+            except BrokenPipeError as error:
+                raise anyio.BrokenResourceError from error
+
+    async def aclose(self) -> None:
+        """Closes this end."""
+        self._fd = _closed(self._fd)
+
+
+def _closed(fd: int) -> int:
+    if fd >= 0:
+        anyio.notify_closing(fd)
+        os.close(fd)
+    return -1

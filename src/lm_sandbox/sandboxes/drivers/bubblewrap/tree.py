@@ -1,0 +1,79 @@
+"""Finds and kills everything that a command started, whatever sessions and parents that made up.
+
+A process belongs to a command when it is in its session, descends from it, or carries its cookie in
+the environment that it was started with. A process that clears its environment, makes a session of
+its own and lets its parents die can leave the command, but never the sandbox: its limits still hold
+it, and it ends with the sandbox.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+COOKIE = "LM_SANDBOX_COMMAND"
+ROUNDS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of one process."""
+
+    pid: int
+    parent: int
+    session: int
+    cookie: bool
+
+
+def belonging(rows: Iterable[Row], root: int) -> set[int]:
+    """Chooses the processes of the command whose first process is `root`."""
+    rows = list(rows)
+    chosen = {row.pid for row in rows if row.cookie or root in {row.pid, row.session}}
+    while True:
+        more = {row.pid for row in rows if row.parent in chosen} - chosen
+        if not more:
+            return chosen
+        chosen |= more
+
+
+def read_rows(pids: Iterable[int], command: str) -> list[Row]:
+    """Reads the processes that still exist."""
+    cookie = f"{COOKIE}={command}".encode()
+    rows = []
+    for pid in pids:
+        with suppress(OSError, ValueError, IndexError):
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+            state, parent, _, session = stat[stat.rindex(b")") + 2 :].split()[:4]
+            environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            if state not in {b"Z", b"X"}:
+                rows.append(Row(pid, int(parent), int(session), cookie in environ))
+    return rows
+
+
+def kill_tree(
+    members: Callable[[], Iterable[int]],
+    freeze: Callable[[bool], None],
+    root: int,
+    command: str,
+) -> None:
+    """Kills all that belongs to a command; stopping the sandbox meanwhile, so that nothing slips by.
+
+    Args:
+        members: Lists the processes of the sandbox.
+        freeze: Stops (True) or goes on with (False) all of them.
+        root: The command's first process.
+        command: Its id.
+    """
+    for _ in range(ROUNDS):
+        freeze(True)
+        try:
+            doomed = belonging(read_rows(members(), command), root)
+            for pid in doomed:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        finally:
+            freeze(False)
+        if not doomed:
+            return

@@ -1,0 +1,72 @@
+"""What routes ask for: the services, and the caller with a scope, as annotated types."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from lm_sandbox.agent.conversations import Conversations
+from lm_sandbox.agent.loop import AgentLoop
+from lm_sandbox.errors import Unauthenticated
+from lm_sandbox.identity.keys import KeyStore
+from lm_sandbox.identity.principals import Principal, Scope
+from lm_sandbox.models.client import ChatClient
+from lm_sandbox.models.registry import ModelRegistry
+from lm_sandbox.sandboxes.service import SandboxService
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that routes may call, made once by the app."""
+
+    keys: KeyStore
+    sandboxes: SandboxService
+    models: ModelRegistry
+    chat: ChatClient
+    agent: AgentLoop
+    conversations: Conversations
+
+
+def get_services(request: Request) -> Services:
+    """Finds the services that the app has put up."""
+    services = request.app.state.services
+    if not isinstance(services, Services):
+        raise TypeError("the app has not been started")
+    return services
+
+
+Deps = Annotated[Services, Depends(get_services)]
+BEARER = HTTPBearer(auto_error=False, description="An API key, as printed at the first start.")
+
+
+async def get_principal(
+    request: Request,
+    services: Deps,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)],
+) -> Principal:
+    """Tells who calls, by `Authorization: Bearer` or `x-api-key`.
+
+    Raises:
+        Unauthenticated: neither header is there, or the key is no one's.
+    """
+    token = bearer.credentials if bearer else request.headers.get("x-api-key")
+    if not token:
+        raise Unauthenticated(
+            "An API key is needed: send the header 'Authorization: Bearer KEY'. "
+            "The key is printed at the first start; 'lm-sandbox keys show' prints it again."
+        )
+    return await services.keys.authenticate(token)
+
+
+def _with(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
+    async def check(principal: Annotated[Principal, Depends(get_principal)]) -> Principal:
+        principal.require(scope)
+        return principal
+
+    return check
+
+
+ModelCaller = Annotated[Principal, Depends(_with(Scope.MODELS))]
+SandboxCaller = Annotated[Principal, Depends(_with(Scope.SANDBOXES))]

@@ -1,0 +1,134 @@
+"""Maps every error to HTTP, once, and each surface's own way to write it."""
+
+import logging
+import secrets
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from dataclasses import field as dict_field
+from typing import Any
+
+from fastapi import HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+
+from lm_sandbox.errors import (
+    ErrorKind,
+    Invalid,
+    LmSandboxError,
+    Unavailable,
+    UpstreamError,
+)
+
+LOG = logging.getLogger(__name__)
+
+STATUS: Mapping[ErrorKind, int] = {
+    ErrorKind.INVALID: 422,
+    ErrorKind.TOO_LARGE: 413,
+    ErrorKind.UNAUTHENTICATED: 401,
+    ErrorKind.FORBIDDEN: 403,
+    ErrorKind.NOT_FOUND: 404,
+    ErrorKind.GONE: 410,
+    ErrorKind.CONFLICT: 409,
+    ErrorKind.UNAVAILABLE: 503,
+    ErrorKind.UPSTREAM: 502,
+}
+DEFAULT_RETRY_AFTER_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error on its way out.
+
+    Attributes:
+        status: The HTTP status.
+        code: Stable, for programs.
+        message: For people.
+        field: The dotted path of the field that is wrong, where one is.
+        headers: Such as `Retry-After`.
+    """
+
+    status: int
+    code: str
+    message: str
+    field: str | None = None
+    headers: Mapping[str, str] = dict_field(default_factory=dict)
+
+
+Render = Callable[[Failure], Response]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def failure_of(error: Exception) -> Failure:
+    """Turns any exception into what may be told; the unexpected is logged under an id."""
+    if isinstance(error, LmSandboxError):
+        return _expected(error)
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
+    if isinstance(error, HTTPException):
+        return Failure(error.status_code, "http_error", str(error.detail), headers=error.headers or {})
+    reference = secrets.token_hex(4)
+    LOG.error("unexpected error %s", reference, exc_info=error)
+    return Failure(500, "internal_error", f"Something went wrong here; the log has it as {reference}.")
+
+
+def problem(failure: Failure) -> Response:
+    """Writes RFC 9457 `application/problem+json`."""
+    body: dict[str, object] = {
+        "type": "about:blank",
+        "title": failure.code.replace("_", " ").capitalize(),
+        "status": failure.status,
+        "detail": failure.message,
+        "code": failure.code,
+    }
+    if failure.field is not None:
+        body["field"] = failure.field
+    return JSONResponse(body, failure.status, dict(failure.headers), media_type="application/problem+json")
+
+
+def route_class(render: Render) -> type[APIRoute]:
+    """Makes the route class of a surface, which writes that surface's errors.
+
+    It also reads every body as JSON: `curl -d` says that it sends a form, but no route takes one.
+    """
+
+    class SurfaceRoute(APIRoute):
+        def get_route_handler(self) -> Handler:
+            handle = super().get_route_handler()
+
+            async def handler(request: Request) -> Response:
+                _read_as_json(request)
+                try:
+                    return await handle(request)
+                except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes an answer
+                    return render(failure_of(error))
+
+            return handler
+
+    return SurfaceRoute
+
+
+def _read_as_json(request: Request) -> None:
+    headers = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
+    request.scope["headers"] = [*headers, (b"content-type", b"application/json")]
+
+
+def _expected(error: LmSandboxError) -> Failure:
+    status = error.status if isinstance(error, UpstreamError) else STATUS[error.kind]
+    headers: dict[str, str] = {}
+    if error.kind is ErrorKind.UNAUTHENTICATED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after_s or DEFAULT_RETRY_AFTER_S)
+    wrong = error.field if isinstance(error, Invalid) else None
+    return Failure(status, error.code, error.message, wrong, headers)
+
+
+def _invalid(error: RequestValidationError) -> Failure:
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        reason = first.get("ctx", {}).get("error", "it does not parse")
+        return Failure(422, "invalid_json", f"The body is not JSON: {reason}.", "body")
+    place = [str(part) for part in first["loc"] if part not in {"body", "query", "path"}]
+    wrong = ".".join(place) or "body"
+    return Failure(422, "invalid_request", f"{wrong}: {first['msg']}.", wrong)

@@ -1,0 +1,182 @@
+"""/v1/chat/completions: straight to the engine, or through the tool loop for NAME+bash."""
+
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from secrets import token_hex
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from lm_sandbox.agent.conversations import conversation_key
+from lm_sandbox.agent.events import (
+    AnswerDelta,
+    CommandFinished,
+    EndReason,
+    Event,
+    ReasoningDelta,
+    RunResult,
+)
+from lm_sandbox.agent.loop import Emit, RunRequest
+from lm_sandbox.agent.transcript import render_step
+from lm_sandbox.errors import Invalid, LmSandboxError
+from lm_sandbox.identity.principals import Principal
+from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
+from lm_sandbox.surfaces.errors import failure_of, route_class
+from lm_sandbox.surfaces.openai.errors import error_body, openai_error
+from lm_sandbox.surfaces.openai.messages import ChatRequest, to_messages
+from lm_sandbox.surfaces.openai.models import BASH_SUFFIX
+from lm_sandbox.surfaces.openai.passthrough import pass_through
+from lm_sandbox.surfaces.streams import PushResponse, Write, sse, while_connected
+
+ROUTER = APIRouter(tags=["openai"], route_class=route_class(openai_error))
+
+DONE = b"data: [DONE]\n\n"
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "max_tokens",
+    "max_completion_tokens",
+    "stop",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "reasoning_effort",
+)
+# What the tool loop cannot honour, and what would change the answer if it were left out.
+REFUSED = ("tools", "functions", "response_format", "n", "logprobs")
+
+
+@ROUTER.post("/v1/chat/completions", response_model=None)
+async def chat_completions(body: ChatRequest, request: Request, caller: ModelCaller, deps: Deps) -> Response:
+    """Answers a conversation; with `NAME+bash` the model may run commands in a sandbox.
+
+    A conversation keeps its sandbox: it is found again by `metadata.conversation`, by `user`, or by
+    how the conversation opened.
+    """
+    if not body.model.endswith(BASH_SUFFIX):
+        return await pass_through(request, deps, body.model, "/v1/chat/completions")
+    run = await _prepare(body, caller, deps)
+    writer = _ChatWriter(body.model)
+    if body.stream:
+        usage_wanted = bool((body.stream_options or {}).get("include_usage"))
+        return PushResponse(
+            lambda write: _stream(partial(deps.agent.run, caller, run), writer, write, usage_wanted)
+        )
+    text: list[str] = []
+    reasoning: list[str] = []
+
+    async def emit(event: Event) -> None:
+        text.append(_as_markdown(event))
+        reasoning.append(event.text if isinstance(event, ReasoningDelta) else "")
+
+    result = await while_connected(request, lambda: deps.agent.run(caller, run, emit))
+    return JSONResponse(writer.whole("".join(text), "".join(reasoning), result))
+
+
+async def _prepare(body: ChatRequest, caller: Principal, deps: Services) -> RunRequest:
+    extra = body.model_extra or {}
+    for name in REFUSED:
+        if extra.get(name) not in (None, [], 1, False, {"type": "text"}):
+            raise Invalid(f"{name} cannot be used with a {BASH_SUFFIX} model.", field=name)
+    model = body.model.removesuffix(BASH_SUFFIX)
+    await deps.models.resolve(model)
+    messages = to_messages(body.messages)
+    # Without its own name a conversation is known by its opening, as clients send all of it again.
+    named = (body.metadata or {}).get("conversation") or body.user
+    opening = [(m.role, m.content) for m in messages if m.role in {"system", "user"}]
+    key = conversation_key(caller, str(named or [*opening[:1], _first_user(opening)]))
+    continues = bool(named) or any(message.role == "assistant" for message in messages)
+    sandbox = await deps.conversations.sandbox(caller, key, new=not continues)
+    return RunRequest(
+        model=model,
+        messages=messages,
+        sandbox_id=sandbox.id,
+        sampling={name: extra[name] for name in SAMPLING if extra.get(name) is not None},
+    )
+
+
+def _first_user(opening: list[tuple[Any, str | None]]) -> str | None:
+    return next((content for role, content in opening if role == "user"), None)
+
+
+def _as_markdown(event: Event) -> str:
+    if isinstance(event, AnswerDelta):
+        return event.text
+    if isinstance(event, CommandFinished):
+        return render_step(event.command, event.told)
+    return ""
+
+
+async def _stream(
+    run: Callable[[Emit], Awaitable[RunResult]],
+    writer: "_ChatWriter",
+    write: Write,
+    usage_wanted: bool,
+) -> None:
+    async def emit(event: Event) -> None:
+        if isinstance(event, ReasoningDelta):
+            await write(sse(writer.chunk({"reasoning_content": event.text})))
+        elif text := _as_markdown(event):
+            await write(sse(writer.chunk({"content": text})))
+
+    await write(sse(writer.chunk({"role": "assistant", "content": ""})))
+    try:
+        result = await run(emit)
+    except LmSandboxError as error:
+        await write(sse(error_body(failure_of(error))))
+    else:
+        await write(sse(writer.chunk({}, _finish_reason(result))))
+        if usage_wanted:
+            await write(sse(writer.usage_chunk(result)))
+    await write(DONE)
+
+
+class _ChatWriter:
+    def __init__(self, model: str) -> None:
+        self._head = {
+            "id": f"chatcmpl-{token_hex(12)}",
+            "created": int(time.time()),
+            "model": model,
+        }
+
+    def chunk(self, delta: dict[str, str], finish: str | None = None) -> dict[str, object]:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        return {**self._head, "object": "chat.completion.chunk", "choices": [choice]}
+
+    def usage_chunk(self, result: RunResult) -> dict[str, object]:
+        return {
+            **self._head,
+            "object": "chat.completion.chunk",
+            "choices": [],
+            "usage": _usage(result),
+        }
+
+    def whole(self, text: str, reasoning: str, result: RunResult) -> dict[str, object]:
+        message: dict[str, object] = {"role": "assistant", "content": text}
+        if reasoning:
+            message["reasoning_content"] = reasoning
+        choice = {"index": 0, "message": message, "finish_reason": _finish_reason(result)}
+        return {
+            **self._head,
+            "object": "chat.completion",
+            "choices": [choice],
+            "usage": _usage(result),
+        }
+
+
+def _finish_reason(result: RunResult) -> str:
+    return "stop" if result.reason is EndReason.ANSWERED else "length"
+
+
+def _usage(result: RunResult) -> dict[str, int]:
+    usage = result.usage
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }

@@ -1,0 +1,68 @@
+"""/v1/models: what can be asked, each also with a shell as NAME+bash."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from lm_sandbox.models.engine import Model
+from lm_sandbox.surfaces.deps import Deps, ModelCaller
+from lm_sandbox.surfaces.errors import route_class
+from lm_sandbox.surfaces.openai.errors import openai_error
+
+ROUTER = APIRouter(prefix="/v1/models", tags=["openai"], route_class=route_class(openai_error))
+
+BASH_SUFFIX = "+bash"
+
+
+class ModelOut(BaseModel):
+    """A model; the fields after `owned_by` are ours."""
+
+    id: str
+    object: str = "model"
+    created: int = 0
+    owned_by: str
+    state: str
+    reason: str | None
+    context_tokens: int | None
+    demo: bool
+    default: bool
+
+
+class ModelList(BaseModel):
+    """Every model."""
+
+    object: str = "list"
+    data: list[ModelOut]
+
+
+@ROUTER.get("")
+async def list_models(caller: ModelCaller, deps: Deps) -> ModelList:
+    """Lists every model of every engine that answers, and each with `+bash`."""
+    del caller
+    models = await deps.models.models()
+    default = await deps.models.default() if models else None
+    rows = [
+        _render(model, model.name + suffix, default=model == default and not suffix)
+        for model in models
+        for suffix in ("", BASH_SUFFIX)
+    ]
+    return ModelList(data=rows)
+
+
+@ROUTER.get("/{name:path}")
+async def get_model(name: str, caller: ModelCaller, deps: Deps) -> ModelOut:
+    """Tells about one model."""
+    del caller
+    _, model = await deps.models.resolve(name.removesuffix(BASH_SUFFIX))
+    return _render(model, name, default=model == await deps.models.default())
+
+
+def _render(model: Model, name: str, *, default: bool) -> ModelOut:
+    return ModelOut(
+        id=name,
+        owned_by=model.engine,
+        state=model.state,
+        reason=model.reason or None,
+        context_tokens=model.context_tokens,
+        demo=model.demo,
+        default=default,
+    )

@@ -1,0 +1,1 @@
+"""/v1/responses: OpenAI's run object, with the hosted shell run here."""

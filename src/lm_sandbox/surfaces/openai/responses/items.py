@@ -1,0 +1,85 @@
+"""The items of a response, in the shapes of the official SDK's types."""
+
+from secrets import token_hex
+
+from lm_sandbox.sandboxes.commands import CommandResult
+
+Item = dict[str, object]
+
+SIGNAL_EXIT = 137  # What a shell reports for SIGKILL; the API knows no signals.
+
+
+def message(item_id: str, text: str, status: str) -> Item:
+    """An assistant's message."""
+    content = [text_part(text)] if status != "in_progress" else []
+    return {
+        "id": item_id,
+        "type": "message",
+        "role": "assistant",
+        "status": status,
+        "content": content,
+    }
+
+
+def text_part(text: str) -> Item:
+    """The text of a message."""
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def reasoning(item_id: str, text: str, status: str) -> Item:
+    """What the model thought."""
+    content = [{"type": "reasoning_text", "text": text}] if status != "in_progress" else []
+    return {
+        "id": item_id,
+        "type": "reasoning",
+        "summary": [],
+        "content": content,
+        "status": status,
+    }
+
+
+def shell_call(item_id: str, call_id: str, command: str, sandbox_id: str, status: str) -> Item:
+    """A command that the model asked for."""
+    commands = [command] if status != "in_progress" else []
+    return {
+        "id": item_id,
+        "type": "shell_call",
+        "call_id": call_id,
+        "status": status,
+        "action": {"commands": commands, "timeout_ms": None, "max_output_length": None},
+        "environment": {"type": "container_reference", "container_id": sandbox_id},
+        "caller": {"type": "direct"},
+    }
+
+
+def shell_output(item_id: str, call_id: str, output: list[Item], status: str) -> Item:
+    """What a command gave."""
+    return {
+        "id": item_id,
+        "type": "shell_call_output",
+        "call_id": call_id,
+        "status": status,
+        "max_output_length": None,
+        "output": output,
+        "caller": {"type": "direct"},
+    }
+
+
+def output_content(result: CommandResult) -> Item:
+    """The streams of a command and how it ended; `limits` and `duration_ms` are ours."""
+    outcome: Item = {"type": "timeout"}
+    if not result.timed_out:
+        code = SIGNAL_EXIT if result.exit_code is None else result.exit_code
+        outcome = {"type": "exit", "exit_code": code}
+    return {
+        "stdout": result.stdout.decode(errors="replace"),
+        "stderr": result.stderr.decode(errors="replace"),
+        "outcome": outcome,
+        "limits": [limit.value for limit in result.limits],
+        "duration_ms": result.duration_ms,
+    }
+
+
+def new_id(prefix: str) -> str:
+    """Makes an id."""
+    return f"{prefix}_{token_hex(16)}"

@@ -1,0 +1,92 @@
+"""Answers that take a while: they end when their client goes away, and nothing is buffered."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+from fastapi import Request, Response
+from starlette.types import Receive, Scope, Send
+
+T = TypeVar("T")
+
+Write = Callable[[bytes], Awaitable[None]]
+
+
+class ClientGone(Exception):
+    """The client closed its connection before the answer was ready."""
+
+
+async def while_connected(request: Request, work: Callable[[], Awaitable[T]]) -> T:
+    """Does the work, and cancels it when the client goes away.
+
+    The body must have been read before.
+
+    Raises:
+        ClientGone: the client went away first.
+    """
+    results: list[T] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_until_gone, request.receive, tasks.cancel_scope)
+        results.append(await work())
+        tasks.cancel_scope.cancel()
+    if not results:
+        raise ClientGone
+    return results[0]
+
+
+class PushResponse(Response):
+    """A streamed answer whose producer writes into the connection itself.
+
+    The client going away cancels the producer; a slow client makes it wait.
+
+    Args:
+        produce: Writes the body, piece by piece.
+        media_type: Of the body.
+        status_code: Sent before the first piece.
+    """
+
+    def __init__(
+        self,
+        produce: Callable[[Write], Awaitable[None]],
+        *,
+        media_type: str = "text/event-stream",
+        status_code: int = 200,
+    ) -> None:
+        self._produce = produce
+        self.status_code = status_code
+        self.background = None
+        self.media_type = media_type
+        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        del scope
+
+        async def write(data: bytes) -> None:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+            }
+        )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
+            await self._produce(write)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            tasks.cancel_scope.cancel()
+
+
+def sse(data: object, event: str | None = None) -> bytes:
+    """Writes one server-sent event with JSON data."""
+    name = f"event: {event}\n" if event else ""
+    return f"{name}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode(errors="replace")
+
+
+async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue
+    scope.cancel()
