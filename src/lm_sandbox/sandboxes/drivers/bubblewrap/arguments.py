@@ -102,7 +102,7 @@ def sandbox_arguments(host: HostView, *, storage: str | None, disk_bytes: int, f
 def _namespaces(host: HostView) -> list[str]:
     flags = [
         *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
-        *("--unshare-cgroup", "--die-with-parent", "--new-session", "--clearenv"),
+        *("--unshare-cgroup", "--die-with-parent", "--as-pid-1", "--new-session", "--clearenv"),
         *("--cap-drop", "ALL", "--hostname", "sandbox"),
         *("--uid", str(SANDBOX_UID), "--gid", str(SANDBOX_UID)),
     ]

@@ -40,8 +40,9 @@ CREATE_S = 20.0
 FIRST_FD = 100
 # Where the sandbox's tmpfs is mounted, in a mount namespace that nothing else is in.
 STORAGE = "/mnt"
-# Its first line tells that the root file system is in place; then it only keeps the sandbox alive.
-INIT = ("/bin/bash", "-c", "echo ready >&{fd}; exec {fd}>&-; exec sleep infinity")
+# The first process: it tells that the root file system is in place, then only collects orphans. As
+# process 1 it is deaf to every signal from inside; the sleep that it waits for may be killed.
+INIT = ("/bin/bash", "-c", "echo ready >&{fd}; exec {fd}>&-; while :; do sleep infinity; done")
 BYTES_PER_FILE = 8192
 DISABLE_USERNS_SINCE = (0, 8)
 
@@ -152,18 +153,11 @@ class BubblewrapDriver:
                 "inodes": max(1024, spec.limits.disk_bytes // BYTES_PER_FILE),
                 "writable": list(WRITABLE),
             }
-            fds_sent = [
-                arguments,
-                self._launcher.bpf,
-                info_theirs.pop(),
-                *files,
-                ready_theirs.pop(),
-            ]
-            try:
-                await self._launcher.ask("bwrap", order, fds_sent)
-            finally:
-                os.close(fds_sent[2])
-                os.close(fds_sent[-1])
+            with ExitStack() as theirs:
+                for fd in (bpf := self._launcher.open_filter(), info_theirs, ready_theirs):
+                    theirs.callback(os.close, fd)
+                sent = [arguments, bpf, info_theirs, *files, ready_theirs]
+                await self._launcher.ask("bwrap", order, sent)
             with anyio.move_on_after(CREATE_S):
                 return await _meet_init(info, ready)
         raise DriverUnavailable("bwrap did not come up in time; the host may be overloaded.")
@@ -241,10 +235,10 @@ async def _read_all(fd: int) -> bytes:
         data += piece
 
 
-def _pipe(fds: ExitStack) -> tuple[int, list[int]]:
+def _pipe(fds: ExitStack) -> tuple[int, int]:
     read, write = os.pipe2(os.O_CLOEXEC)
     fds.callback(os.close, read)
-    return read, [write]
+    return read, write
 
 
 def _hierarchy(*, root: bool) -> cgroups.Hierarchy | None:

@@ -53,6 +53,10 @@ class Launcher:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._process.wait, STOP_S)
 
+    def open_filter(self) -> int:
+        """Returns a descriptor of the filter with a position of its own, for one who reads it."""
+        return os.open(f"/proc/self/fd/{self.bpf}", os.O_RDONLY | os.O_CLOEXEC)
+
     async def ask(self, do: str, message: Message, fds: Sequence[int] = ()) -> Message:
         """Sends an order and returns the answer.
 

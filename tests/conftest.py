@@ -1,0 +1,121 @@
+"""Fixtures that every test may use: real parts, each in a data directory of its own."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+
+from lm_sandbox.app import create_app, start_services
+from lm_sandbox.cli.asgi import StreamingASGITransport
+from lm_sandbox.config import Settings, UpstreamSettings
+from lm_sandbox.surfaces.deps import Services
+
+KEY = "test-key-with-enough-characters"
+# Nothing listens there: no test may depend on an engine that happens to run on the host.
+NOWHERE = "http://127.0.0.1:9"
+START_S = 60
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        data_dir=tmp_path,
+        api_key=KEY,
+        upstream=UpstreamSettings(ollama_url=NOWHERE, lmstudio_url=NOWHERE),
+    )
+
+
+@pytest.fixture
+async def services(settings: Settings) -> AsyncIterator[Services]:
+    async with start_services(settings) as started:
+        yield started
+
+
+@pytest.fixture
+async def client(settings: Settings, services: Services) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(settings)
+    app.state.services = services
+    async with anyio.create_task_group() as tasks:
+        async with httpx.AsyncClient(
+            transport=StreamingASGITransport(app, tasks),
+            base_url="http://test",
+            headers={"Authorization": f"Bearer {KEY}"},
+            timeout=START_S,
+        ) as http:
+            yield http
+        tasks.cancel_scope.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A real `lm-sandbox serve` in a process of its own."""
+
+    url: str
+    key: str
+    pid: int
+    data_dir: Path
+
+
+@pytest.fixture
+def command_env(tmp_path: Path) -> dict[str, str]:
+    """The environment of a real command line with a data directory of its own."""
+    return {
+        **os.environ,
+        "LM_SANDBOX_DATA_DIR": str(tmp_path / "data"),
+        "LM_SANDBOX_UPSTREAM__OLLAMA_URL": NOWHERE,
+        "LM_SANDBOX_UPSTREAM__LMSTUDIO_URL": NOWHERE,
+    }
+
+
+@pytest.fixture
+def server(command_env: dict[str, str], tmp_path: Path) -> Iterator[Server]:
+    process = subprocess.Popen(
+        [lm_sandbox(), "serve", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=command_env,
+    )
+    try:
+        yield _read_announcement(process, tmp_path / "data")
+    finally:
+        process.terminate()
+        process.communicate(timeout=START_S)
+
+
+def _read_announcement(process: subprocess.Popen[str], data_dir: Path) -> Server:
+    url = key = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "serves on" in line:
+            url = line.split()[3]
+        elif line.startswith("API key:"):
+            key = line.split()[-1]
+        elif line.startswith("Stop with"):
+            return Server(url, key, process.pid, data_dir)
+    raise AssertionError("the server did not come up")
+
+
+def lm_sandbox() -> str:
+    """The command that the package installs."""
+    return str(Path(sys.executable).with_name("lm-sandbox"))
+
+
+async def eventually(condition: object, timeout_s: float = 20.0) -> None:
+    """Waits for something that the kernel does in its own time."""
+    assert callable(condition)
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await anyio.sleep(0.01)

@@ -1,0 +1,83 @@
+"""A driver without a kernel, for the service's own rules; the conformance suite has the real one."""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import anyio
+from anyio.abc import ByteReceiveStream
+
+from lm_sandbox.errors import SandboxNotFound
+from lm_sandbox.sandboxes.driver import (
+    Check,
+    CommandSpec,
+    Enforced,
+    Exit,
+    Process,
+    SandboxId,
+    SandboxSpec,
+)
+
+
+class Empty(ByteReceiveStream):
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        del max_bytes
+        raise anyio.EndOfStream
+
+    async def aclose(self) -> None:
+        return
+
+
+class Done:
+    """A process that has ended well."""
+
+    def __init__(self) -> None:
+        self.stdin = None
+        self.stdout: ByteReceiveStream = Empty()
+        self.stderr: ByteReceiveStream = Empty()
+
+    async def wait(self) -> Exit:
+        return Exit(0, None)
+
+    async def signal(self, number: int) -> None:
+        del number
+
+    async def kill(self) -> None:
+        return
+
+    async def aclose(self) -> None:
+        return
+
+
+@dataclass
+class FakeDriver:
+    """Remembers what it was asked for."""
+
+    name: str = "fake"
+    alive: dict[SandboxId, SandboxSpec] = field(default_factory=dict)
+    commands: list[CommandSpec] = field(default_factory=list)
+    refuse: Exception | None = None
+
+    def checks(self) -> list[Check]:
+        return []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.alive.clear()
+
+    async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:
+        if self.refuse is not None:
+            raise self.refuse
+        self.alive[sandbox] = spec
+        return Enforced(self.name, "sandbox", 1, "none", True, {})
+
+    async def spawn(self, sandbox: SandboxId, command: CommandSpec) -> Process:
+        if sandbox not in self.alive:
+            raise SandboxNotFound("gone")
+        self.commands.append(command)
+        process: Process = Done()
+        return process
+
+    async def destroy(self, sandbox: SandboxId) -> None:
+        self.alive.pop(sandbox, None)
