@@ -1,0 +1,1 @@
+"""Makes and measures `nano`, the demo model that ships with lm-sandbox."""

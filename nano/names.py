@@ -1,0 +1,174 @@
+"""Random names, paths, words and numbers; a tenth of them is kept for evaluation."""
+
+import string
+import zlib
+from random import Random
+
+WORDS = (
+    "notes report data log readme main index test todo config users server backup sales draft letter "
+    "poem recipe budget photo song plan story paper summary results input output sample metrics errors "
+    "access daily weekly total list names cities colors animals fruits project build deploy invoice "
+    "travel garden school family music books movies contacts orders prices stock agenda meeting ideas "
+    "journal archive temp cache scripts tools docs images videos downloads settings profile account "
+    "service worker client request response session token event message chart table query schema "
+    "model train eval batch random final draft old new copy old_version"
+).split()
+# Words that look like commands: as a name they must not drive what is done.
+VERBS = (
+    "delete remove rm printed print move rename copy clean erase create write append show list count sort "
+    "run execute find search replace update install open read kill stop reset format drop purge trash"
+).split()
+EXTENSIONS = (
+    "txt md csv py json log sh yaml yml html cfg conf ini xml js ts css c h cpp rs go java sql tsv bak dat "
+    "toml rst tex"
+).split()
+TEXT_WORDS = (
+    "hi hello world yes no ok foo bar test done blue red apple pear green tree house river coffee sunny "
+    "today tomorrow error warning info import return the and cat dog value total name good morning buy "
+    "milk eggs bread call mom at noon see you later remember to water plants this is a line of text "
+    "first second third version one two three ready set go never always happy birthday thank you all "
+    "meeting moved friday lunch with anna bob carol timeout failed success user login password admin root"
+).split()
+ROOTS = (
+    "/etc", "/tmp", "/var/log", "/usr/share", "/srv", "/data", "/opt", "/home/sandbox", "/workspace",
+    "/usr/lib", "/usr/bin", "/var/tmp", "/mnt", "/proc", "/sys", "~", ".", "/usr/local",
+)  # fmt: skip
+SYSTEM_FILES = (
+    "/etc/passwd", "/etc/hostname", "/etc/os-release", "/etc/hosts", "/etc/group", "/proc/cpuinfo",
+    "/proc/meminfo", "/proc/version", "/proc/uptime", "/proc/loadavg", "/etc/debian_version",
+    "/proc/sys/kernel/random/boot_id", "/proc/sys/kernel/hostname", "/proc/self/status", "/etc/shells",
+    "/proc/sys/kernel/ostype", "/proc/sys/kernel/random/uuid", "/proc/cmdline", "/etc/resolv.conf",
+    "/etc/fstab", "/etc/profile", "/proc/mounts", "/etc/shadow", "/proc/filesystems", "/proc/stat",
+    "/proc/sys/kernel/osrelease", "/proc/sys/kernel/pid_max", "/etc/services", "/etc/protocols",
+)  # fmt: skip
+SYSTEM_DIRS = (
+    "/", "/etc", "/tmp", "/usr", "/usr/bin", "/usr/share", "/var", "/home", "/proc", "/dev", "/usr/lib",
+    "/usr/local", "/usr/local/bin", "/var/log", "/workspace", "/bin", "/sys", "/root", "~", "..", "/opt",
+)  # fmt: skip
+_ONSETS = "b c d f g h j k l m n p r s t v w z br cr dr fl gr pl st tr sh ch qu kl".split()
+_VOWELS = "a e i o u ai ou ea oo y".split()
+_CODAS = ["", "", "", "n", "r", "s", "t", "l", "m", "x", "ck", "nd", "rt", "z", "p"]
+
+
+class Names:
+    """Draws arguments.
+
+    Args:
+        rng: Where chance comes from.
+        unseen: Whether to draw the names kept for evaluation, or the others.
+    """
+
+    def __init__(self, rng: Random, *, unseen: bool = False) -> None:
+        self.rng = rng
+        self.unseen = unseen
+
+    def _draw_word(self) -> str:
+        rng = self.rng
+        kind = rng.random()
+        if kind < 0.38:
+            return rng.choice(WORDS)
+        if kind < 0.45:
+            return rng.choice(VERBS)
+        if kind < 0.8:
+            syllables = range(rng.randint(1, 3))
+            return "".join(
+                rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in syllables
+            )
+        return "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(1, 9)))
+
+    def _stem(self) -> str:
+        rng = self.rng
+        stem = self._draw_word()
+        while rng.random() < 0.28:
+            stem += rng.choice("_-_-.") + self._draw_word()
+        if rng.random() < 0.18:
+            stem += rng.choice(["", "_", "-"]) + str(rng.randint(0, 2030))
+        style = rng.random()
+        if style < 0.06:
+            return stem.upper()
+        if style < 0.14:
+            return stem.title() if style < 0.11 else stem.capitalize()
+        return stem
+
+    def stem(self) -> str:
+        """Draws a name without an extension, from the seen or the unseen ones."""
+        while True:
+            stem = self._stem()
+            if (zlib.crc32(stem.encode()) % 10 == 0) == self.unseen and stem not in WORDS + VERBS:
+                return stem
+            if not self.unseen and stem in WORDS + VERBS:
+                return stem
+
+    def word(self) -> str:
+        """Draws one plain word, such as what to search for."""
+        return self.rng.choice(TEXT_WORDS) if self.rng.random() < 0.5 else self.stem()
+
+    def file(self, extension: str | None = None) -> str:
+        """Draws a file name without a folder."""
+        rng = self.rng
+        ending = extension or rng.choice(EXTENSIONS)
+        name = f"{self.stem()}.{ending}"
+        kind = rng.random()
+        if extension is None and kind < 0.06:
+            return self.stem()
+        if extension is None and kind < 0.1:
+            return f".{self.stem()}"
+        if extension is None and kind < 0.13:
+            return rng.choice(["Makefile", "README", "Dockerfile", "LICENSE", "CHANGELOG", ".env"])
+        return name
+
+    def folder(self) -> str:
+        """Draws the name of a folder, sometimes nested."""
+        return "/".join(self.stem() for _ in range(self.rng.choice([1, 1, 1, 1, 2, 2, 3])))
+
+    def path(self, extension: str | None = None) -> str:
+        """Draws a file by name alone, or with a relative, home or absolute folder."""
+        rng = self.rng
+        kind = rng.random()
+        if kind < 0.55:
+            return self.file(extension)
+        if kind < 0.72:
+            return f"{self.folder()}/{self.file(extension)}"
+        if kind < 0.78:
+            return f"{rng.choice(['./', '../', '~/'])}{self.file(extension)}"
+        if kind < 0.88 or extension:
+            return f"{rng.choice(ROOTS[:9])}/{self.file(extension)}"
+        if kind < 0.93:
+            return f"{rng.choice(ROOTS[:9])}/{self.folder()}/{self.file()}"
+        return rng.choice(SYSTEM_FILES)
+
+    def directory(self) -> str:
+        """Draws a folder, by name or by path."""
+        rng = self.rng
+        kind = rng.random()
+        if kind < 0.55:
+            return self.folder()
+        if kind < 0.7:
+            return f"{rng.choice(ROOTS[:9])}/{self.folder()}"
+        if kind < 0.75:
+            return f"~/{self.folder()}"
+        return rng.choice(SYSTEM_DIRS)
+
+    def text(self) -> str:
+        """Draws what a person would write into a file."""
+        rng = self.rng
+        words = [
+            rng.choice(TEXT_WORDS) if rng.random() < 0.75 else self._draw_word()
+            for _ in range(rng.choice([1, 1, 2, 2, 3, 3, 4, 5, 6]))
+        ]
+        text = " ".join(words)
+        if rng.random() < 0.15:
+            text = text.capitalize()
+        if rng.random() < 0.1:
+            text += f" {rng.randint(0, 9999)}"
+        if rng.random() < 0.06:
+            text += rng.choice(["!", ".", "?"])
+        return text
+
+    def number(self) -> int:
+        """Draws a whole number of one to five digits."""
+        return self.rng.randint(0, 10 ** self.rng.choice([1, 2, 2, 3, 3, 4, 5]))
+
+    def few(self) -> int:
+        """Draws a small count."""
+        return self.rng.choice([1, 2, 3, 4, 5, 5, 6, 7, 8, 10, 10, 12, 15, 20, 25, 30, 50, 100])

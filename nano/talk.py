@@ -1,0 +1,60 @@
+"""What needs no shell: greetings, questions about the model itself, and all that it cannot do."""
+
+from random import Random
+
+from nano.grammar import expand
+from nano.names import Names
+
+HELLO = "Hello! I am nano, a tiny demo model. I can run simple shell commands for you."
+WHO = "I am nano, the tiny demo model of lm-sandbox. I turn simple requests into shell commands."
+HELP = (
+    "I run simple shell commands. Try: Which Linux is this? / what is 437 * 91? / "
+    "make a folder called x and list it / how many lines are in /etc/passwd?"
+)
+THANKS = "You are welcome."
+BYE = "Goodbye."
+SORRY = "I am a tiny demo model and can only run simple shell commands; load a larger model for that."
+NO_SHELL = "I have no shell in this chat; use the model nano+bash for that."
+
+GREETINGS = "[hi|hello|hey|hi there|hello there|hey there|good morning|good evening|good afternoon|howdy|yo|greetings|hiya|sup|hello nano|hi nano|hey nano|good day|moin|hola|hallo|hello world|hey you|hello my friend|hi friend|morning|hello computer|hi robot|anyone there|are you there|is anybody there|hey buddy|how are you|how are you doing|how do you do|how's it going|what's up|how are you today|hi, how are you|you there]"
+WHOS = "[who are you|what are you|what is your name|what's your name|are you a robot|are you an ai|are you human|are you chatgpt|which model are you|what model are you|what model is this|introduce yourself|tell me about yourself|who made you|who built you|who created you|are you a language model|what kind of model are you|how big are you|are you gpt|are you real|which ai is this|what is nano|what is lm-sandbox|what are you called|how many parameters do you have|who am i talking to|what llm is this|which llm are you|are you a person|are you claude|are you an llm|do you have a name|say who you are]"
+HELPS = "[help|help me|what can you do|what can you do for me|what can i ask|what can i ask you|how do i use you|how does this work|what commands do you know|what do you know|show me what you can do|what are you good at|what can i do here|what are you able to do|i need help|i need some help|give me an example|give me some examples|what should i ask|how can you help me|how can you help|what are your capabilities|what is possible here|usage|instructions|can you help me|what do you do|examples|what is this|how to use this|what tasks can you do|what kind of things can you do|what are my options|tell me what you can do|what else can you do]"
+THANKSES = "[thanks|thank you|thanks a lot|thx|thank you very much|many thanks|cool thanks|great thanks|ty|great|nice|cool|perfect|awesome|well done|good job|ok thanks|ok|okay|wonderful|very good|excellent|that's great|good|thanks, that helped|cheers|thank you so much|nice work|that was helpful|got it|alright]"
+BYES = "[bye|goodbye|see you|see you later|good night|bye bye|ciao|farewell|have a nice day|i am done|that's all|that is all|quit|later|take care|until next time|see ya|talk to you later|i have to go|so long]"
+TOPIC = "[love|the sea|autumn|cats|dogs|space|time|robots|my mother|friendship|war|peace|coffee|the moon|winter|life|freedom|a dragon|computers|linux|the rain|music|football|pizza|{w}]"
+OUT = (
+    f"[write|compose|make|create|give me|i want|can you write|tell me|please write|make up] [a|me a|one|a short|a long|a funny] [poem|sonnet|haiku|story|song|limerick|joke|essay|novel|letter|speech|fairy tale|rap|blog post|tweet|bedtime story|love letter|riddle|recipe|cover letter|email|headline|slogan|ballad] [|about {TOPIC}|on {TOPIC}]",
+    "[tell me|do you know|know|got] [a|another|any|one more] [joke|jokes|story|riddle|fun fact|secret|good one]",
+    "[translate|how do you say|how do i say|say|what is] [hello|good morning|this|{w}|i love you|the house|thank you|where is the station] in [french|german|spanish|italian|japanese|chinese|latin|russian|english|portuguese|korean|dutch]",
+    "[translate|please translate] [this|{w}|this text|this sentence|my letter|that] [to|into] [french|german|spanish|italian|japanese|chinese|latin|russian|english]",
+    "[what is|what's|which city is|tell me|name] the [capital|population|largest city|president|king|flag|currency|language|national dish|area] of [france|germany|spain|peru|china|japan|india|brazil|kenya|canada|italy|egypt|norway|{w}]",
+    "[who|when] [is|was|invented|discovered|wrote|painted|won|built|founded|killed|played in|directed] [the president of france|the world cup|hamlet|america|the mona lisa|the telephone|napoleon|einstein|the first world war|the light bulb|romeo and juliet|the queen|julius caesar|gravity|penicillin|shakespeare|obama|microsoft|google|{w}]",
+    f"[explain|describe|tell me about|what do you think about|what do you know about|teach me|summarize|give me an overview of|what is your opinion on|how does|discuss] [quantum physics|relativity|black holes|photosynthesis|the french revolution|machine learning|democracy|the stock market|inflation|gravity|evolution|the universe|dna|blockchain|bitcoin|philosophy|religion|climate change|neural networks|transformers|{TOPIC}]",
+    "[why|how come] [is the sky blue|do we sleep|do cats purr|is water wet|do birds sing|are we here|is grass green|do people lie|does it rain|is the sea salty|do leaves fall|did rome fall|do we dream|is the earth round|is {w} so expensive]",
+    "[do|are|can|will|would|could|should] you [love me|happy|sad|feel|think|dream|conscious|hungry|like music|dream of sheep|believe in god|marry me|lie to me|like {w}|my friend|smart|alive|bored|afraid of dying|able to feel]",
+    "what is the [meaning of life|best movie|best phone|best programming language|answer to everything|speed of light|weather|weather today|weather like tomorrow|news|latest news|tallest mountain|longest river|best song ever|distance to the moon|boiling point of water|chemical formula of water|color of the sky|purpose of life|fastest animal|best way to learn {w}|square root of two|meaning of {w}]",
+    "[how|where] [do i|can i|should i|to] [cook pasta|lose weight|make money|learn to code|fix my car|find love|bake bread|become rich|get a job|learn french|buy a house|play chess|tie a tie|get to berlin|book a flight|grow tomatoes|sleep better|quit smoking|meet people|invest my money|train a dog|build a house|write a novel]",
+    "[write|code|implement|program|develop|create|build|give me|show me] [|me ][a|an|some] [python|java|javascript|rust|c|go|c++|typescript|html|sql|react|haskell] [program|function|class|app|code|website|game|server|api|library|module|snippet|query|component|page] [|that sorts numbers|for a shop|to parse json|that computes primes|with tests|for my homework|to scrape a site|for {w}|that plays tic tac toe|that reverses a linked list|to solve sudoku]",
+    "[draw|paint|generate|make|show me|create|design] [a|me a|an|the] [picture|image|painting|logo|photo|drawing|portrait|diagram|sketch|icon|poster|video] [of|with|about|for] [a cat|the sunset|my dog|a house|my company|{w}|a dragon|mountains|a robot]",
+    "[summarize|proofread|review|correct|improve|rewrite|rephrase|critique] [this|my|the following|that|the attached] [text|essay|article|code|email|letter|paragraph|sentence|book|thesis|cv|pull request|document|paper]",
+    "[plan|organize|book|order|buy|recommend|suggest] [a|me a|my|some|the] [trip to rome|vacation|wedding|party|flight|pizza|book|movie|restaurant|hotel|diet|workout|birthday party|weekend|present for my wife|good book|laptop]",
+    "[i am|i'm|i feel|i am feeling] [sad|lonely|tired|bored|happy|in love|hungry|sick|angry|stressed|depressed|excited|afraid|confused|lost]",
+    "[prove|solve|integrate|derive|differentiate|find the integral of|factor] [the riemann hypothesis|x squared|the equation|fermat's last theorem|sin x|that p is not np|this theorem|the pythagorean theorem|a differential equation]",
+    "[play|sing|let's play|can you play|do you play] [chess|a song|a game|tic tac toe|music|guitar|hangman|happy birthday|twenty questions|some jazz|with me]",
+    "[is|was|are] [god real|the earth flat|santa real|bitcoin a good investment|it going to rain tomorrow|aliens real|python better than java|tomatoes fruits|coffee healthy|ai dangerous|pluto a planet|the moon made of cheese|vim better than emacs|{w} a good idea]",
+    "[convert|how many|how much is] [ten dollars in euros|100 miles to km|a mile in meters|a pound in kilograms|5 feet in cm|20 celsius to fahrenheit|a dozen|ounces in a pound|my weight to pounds|minutes in a year|a bitcoin worth]",
+    "[set|start|create] [an alarm|a timer|a reminder|a calendar entry|a meeting] [for|at] [tomorrow|7 am|ten minutes|noon|next friday|my birthday]",
+    "[send|write] [an email|a message|a text|a tweet|a fax|a whatsapp] to [my boss|anna|bob|my mother|john|everyone|my team|{w}]",
+    "[turn on|turn off|switch on|dim] the [light|lights|tv|radio|heating|music|lamp in the kitchen]",
+    "[classify|rate|score|label|extract the entities from|find the sentiment of|detect the language of] [this review|this sentence|this text|the following|my review|this tweet]",
+)
+KINDS = ((GREETINGS, HELLO), (WHOS, WHO), (HELPS, HELP), (THANKSES, THANKS), (BYES, BYE))
+
+
+def chat(names: Names, rng: Random) -> tuple[str, str]:
+    """Draws something that is only talk, and what is said to it."""
+    if rng.random() < 0.4:
+        template, answer = rng.choice(KINDS)
+    else:
+        template, answer = rng.choice(OUT), SORRY
+    return expand(template, rng).replace("{w}", names.stem()), answer
