@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from lm_sandbox.errors import SandboxNotFound
+from lm_sandbox.errors import SandboxFailed, SandboxNotFound
 from lm_sandbox.sandboxes.driver import CommandSpec, Limit, SandboxDriver, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.output import OutputChunk, Stream
 from tests.conformance.conftest import BOX, SMALL, Run, runner
@@ -204,6 +204,23 @@ async def test_what_is_told_as_enforced_is_what_the_kernel_has(driver: SandboxDr
     assert enforced.host_uid != 0
     assert enforced.network == "none"
     assert "64" in enforced.limits["pids"]
+
+
+async def test_a_sandbox_that_is_destroyed_under_a_command_is_told_as_failed(driver: SandboxDriver, run: Run) -> None:
+    started = anyio.Event()
+
+    async def sink(chunk: OutputChunk) -> None:
+        del chunk
+        started.set()
+
+    async def destroy() -> None:
+        await started.wait()
+        await driver.destroy(BOX)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(destroy)
+        with pytest.raises(SandboxFailed):
+            await run("echo started; sleep 60", sink=sink)
 
 
 async def test_an_unknown_or_destroyed_sandbox_is_not_found(driver: SandboxDriver) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 import anyio
-from anyio.abc import ByteReceiveStream, ByteSendStream
+from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
 
+from lm_sandbox.errors import SandboxFailed
 from lm_sandbox.sandboxes.driver import CommandSpec, Exit, Limit, Process
 from lm_sandbox.sandboxes.output import Capture, OutputChunk, Stream
 
@@ -128,21 +129,31 @@ class _Execution:
         return self._result(exited, (perf_counter() - started) * 1000)
 
     async def _to_the_end(self) -> Exit:
-        process = self._process
+        failures: list[SandboxFailed] = []
         async with anyio.create_task_group() as streams:
-            streams.start_soon(self._read, Stream.STDOUT, process.stdout)
-            streams.start_soon(self._read, Stream.STDERR, process.stderr)
-            if process.stdin is not None:
-                streams.start_soon(self._feed, process.stdin)
-            with anyio.move_on_after(self._request.timeout_s) as deadline:
-                exited = await process.wait()
-            if deadline.cancelled_caught:
-                self._limits.add(Limit.WALL_TIME)
-                await process.kill()
-                exited = await process.wait()
-            self._ended = True
-            for receive in self._receives.values():
-                receive.deadline = self._drained_at()
+            try:
+                return await self._wait(streams)
+            except SandboxFailed as error:
+                failures.append(error)
+                streams.cancel_scope.cancel()
+        # Raised here, so that it does not come wrapped into a group.
+        raise failures[0]
+
+    async def _wait(self, streams: TaskGroup) -> Exit:
+        process = self._process
+        streams.start_soon(self._read, Stream.STDOUT, process.stdout)
+        streams.start_soon(self._read, Stream.STDERR, process.stderr)
+        if process.stdin is not None:
+            streams.start_soon(self._feed, process.stdin)
+        with anyio.move_on_after(self._request.timeout_s) as deadline:
+            exited = await process.wait()
+        if deadline.cancelled_caught:
+            self._limits.add(Limit.WALL_TIME)
+            await process.kill()
+            exited = await process.wait()
+        self._ended = True
+        for receive in self._receives.values():
+            receive.deadline = self._drained_at()
         return exited
 
     def _drained_at(self) -> float:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from dataclasses import field as dict_field
 from typing import Any
 
-from fastapi import HTTPException, Request, Response
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
 from lm_sandbox.errors import (
     ErrorKind,

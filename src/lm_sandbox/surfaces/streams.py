@@ -26,10 +26,16 @@ async def while_connected(request: Request, work: Callable[[], Awaitable[T]]) ->
         ClientGone: the client went away first.
     """
     results: list[T] = []
+    failures: list[Exception] = []
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_until_gone, request.receive, tasks.cancel_scope)
-        results.append(await work())
+        try:
+            results.append(await work())
+        except Exception as error:  # noqa: BLE001 - raised again below, not wrapped into a group
+            failures.append(error)
         tasks.cancel_scope.cancel()
+    if failures:
+        raise failures[0]
     if not results:
         raise ClientGone
     return results[0]

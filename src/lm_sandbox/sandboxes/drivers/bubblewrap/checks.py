@@ -75,8 +75,10 @@ def _namespaces(bwrap: str) -> Check:
             group=NOBODY if as_root else None,
             extra_groups=[] if as_root else None,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Check(name, ok=False, detail=f"bwrap does not start: {error}", fix=CONTAINER_FIX)
+    except OSError as error:
+        return Check(name, ok=False, detail=f"bwrap does not start: {error.strerror}", fix=CONTAINER_FIX)
+    except subprocess.TimeoutExpired:
+        return Check(name, ok=False, detail="bwrap does not come back", fix=CONTAINER_FIX)
     if tried.returncode == 0:
         return Check(name, ok=True, detail="bwrap makes a sandbox")
     said = (tried.stderr.strip().splitlines() or ["no message"])[-1]

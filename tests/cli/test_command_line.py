@@ -1,0 +1,182 @@
+"""The command line as a user runs it, in processes of its own."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import NOWHERE, Server, lm_sandbox
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+LIMIT_S = 60
+
+
+def call(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [lm_sandbox(), *arguments], env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+
+
+def test_run_shows_the_command_its_output_and_the_answer(command_env: dict[str, str]) -> None:
+    done = call(command_env, "run", "cat /proc/sys/kernel/random/boot_id")
+    assert done.returncode == 0, done.stderr
+    for part in ("prompt", "nano (demo model, engine llamacpp)", "sandbox  sb_", "bash", BOOT_ID, "exit 0", "answer", "total"):  # fmt: skip
+        assert part in done.stdout
+
+
+def test_run_prints_events_as_json(command_env: dict[str, str]) -> None:
+    done = call(command_env, "run", "--json", "what is 437 * 91?")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[0]["type"] == "response.created"
+    assert events[-1]["response"]["output"][1]["output"][0]["stdout"] == "39767\n"
+
+
+def test_exec_gives_the_commands_own_output_and_status(command_env: dict[str, str]) -> None:
+    done = call(command_env, "exec", "echo out; echo err >&2; exit 7")
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 7)
+    assert call(command_env, "exec", "--timeout", "0.3", "sleep 30").returncode == 124
+
+
+def test_doctor_names_every_check(command_env: dict[str, str]) -> None:
+    done = call(command_env, "doctor", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert {check["name"] for check in report["checks"]} == {
+        "bubblewrap", "user namespaces", "system call filter", "control groups",
+    }  # fmt: skip
+    assert "user namespaces" in call(command_env, "doctor").stdout
+
+
+def test_without_bubblewrap_the_fix_is_told_and_nothing_runs(command_env: dict[str, str], tmp_path: Path) -> None:
+    env = command_env | {"PATH": str(tmp_path)}
+    done = call(env, "run", "hello")
+    assert done.returncode == 1
+    assert "apt-get install bubblewrap" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert call(env, "doctor").returncode == 1
+
+
+def test_without_user_namespaces_the_reason_and_the_fix_are_told(command_env: dict[str, str]) -> None:
+    # Where the unprivileged user that the check becomes can read it too.
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    refusing = folder / "bwrap"
+    refusing.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo "bubblewrap 0.9.0" && exit\n'
+        'echo "bwrap: setting up uid map: Permission denied" >&2\nexit 1\n'
+    )
+    refusing.chmod(0o755)
+    done = call(command_env | {"PATH": f"{folder}:/usr/bin:/bin"}, "run", "hello")
+    shutil.rmtree(folder)
+    assert done.returncode == 1
+    assert "refused" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_setting_is_named(command_env: dict[str, str]) -> None:
+    done = call(command_env | {"LM_SANDBOX_PORT": "many"}, "doctor")
+    assert done.returncode == 2
+    assert "port" in done.stderr
+
+
+def test_an_unknown_model_is_told_with_those_that_exist(command_env: dict[str, str]) -> None:
+    done = call(command_env, "run", "--model", "gpt-9", "hi")
+    assert done.returncode == 1
+    assert "nano" in done.stderr
+
+
+def test_help_lists_every_command(command_env: dict[str, str]) -> None:
+    done = call(command_env, "--help")
+    for command in ("run", "exec", "serve", "doctor", "models", "keys"):
+        assert command in done.stdout
+    assert call(command_env, "--version").stdout.strip()
+
+
+def test_the_command_line_uses_a_server_that_runs(server: Server, command_env: dict[str, str]) -> None:
+    sandbox = json.loads(call(command_env, "exec", "--json", "echo x").stdout)
+    assert sandbox["stdout"] == "x\n"
+    assert call(command_env, "keys", "show").stdout.strip() == server.key
+    assert (server.data_dir / "server.json").exists()
+
+
+def test_a_taken_port_is_told(server: Server, command_env: dict[str, str]) -> None:
+    port = server.url.rsplit(":", 1)[1]
+    done = call(command_env, "serve", "--port", port)
+    assert done.returncode == 1
+    assert "--port" in done.stderr
+
+
+def test_the_key_is_shown_at_the_first_serve_only(command_env: dict[str, str]) -> None:
+    shown = [_serve_once(command_env) for _ in range(2)]
+    assert "lms_" in shown[0]
+    assert "lms_" not in shown[1]
+    assert "keys show" in shown[1]
+
+
+def _serve_once(env: dict[str, str]) -> str:
+    process = subprocess.Popen(
+        [lm_sandbox(), "serve", "--port", "0"], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    lines = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("Stop with"):
+            break
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=LIMIT_S)
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("victim", ["server", "launcher"])
+def test_killing_the_server_leaves_no_process_and_no_group(server: Server, victim: str) -> None:
+    headers = {"Authorization": f"Bearer {server.key}"}
+    made = httpx.post(f"{server.url}/v1/sandboxes", json={}, headers=headers).json()
+    path = f"{server.url}/v1/sandboxes/{made['id']}/commands"
+    httpx.post(path, json={"command": "setsid sleep 999 & echo x"}, headers=headers)
+    uid = made["enforced"]["host_uid"]
+    assert _processes(uid)
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    launcher = next(pid for pid in children if b"launcher" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(server.pid if victim == "server" else int(launcher), signal.SIGKILL)
+    if victim == "launcher":
+        os.kill(server.pid, signal.SIGKILL)
+    deadline = time.monotonic() + LIMIT_S
+    while (_processes(uid) or _groups(server.pid, victim)) and time.monotonic() < deadline:
+        os.sched_yield()
+    assert not _processes(uid)
+    assert not _groups(server.pid, victim)
+
+
+def _processes(uid: int) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and entry.stat().st_uid == uid:
+                found.append(entry.name)
+        except OSError:
+            continue
+    return found
+
+
+def _groups(pid: int, victim: str) -> list[Path]:
+    # A launcher that is killed cannot clean up: its groups are empty, and the next server removes them.
+    if victim == "launcher":
+        return []
+    return [folder for folder in Path("/sys/fs/cgroup").glob(f"**/lm-sandbox-{pid}/sb_*") if folder.is_dir()]
+
+
+def test_the_next_server_removes_what_a_killed_one_left(command_env: dict[str, str]) -> None:
+    parent = next(iter(Path("/sys/fs/cgroup").glob("pids")), Path("/sys/fs/cgroup"))
+    stale = parent / "lm-sandbox-999999999" / "sb_old"
+    stale.mkdir(parents=True)
+    assert NOWHERE in command_env.values()
+    assert call(command_env, "exec", "true").returncode == 0
+    assert not stale.parent.exists()
