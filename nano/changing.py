@@ -20,7 +20,7 @@ def _quoted_text(text: str, rng: Random) -> str:
     return f'"{text}"' if style < 0.45 else text
 
 
-def _one(kind: str, make: Callable[[Names, Random], Scenario], phrases: str, weight: float = 1.0) -> Intent:  # noqa: E501
+def _one(kind: str, make: Callable[[Names, Random], Scenario], phrases: str, weight: float = 1.0) -> Intent:
     return Intent(kind, phrases, make, reads=False, weight=weight)
 
 
@@ -57,12 +57,12 @@ def mkdir(names: Names, rng: Random) -> Scenario:
 def remove(names: Names, rng: Random) -> Scenario:
     path = names.path()
     step = Step(f"rm {path}", does(f"I deleted {path}."))
-    files = {path: "x\n"} if rng.random() < 0.8 and path[0] not in "/" else {}
+    files = {path: "x\n"} if rng.random() < 0.8 and path[0] != "/" else {}
     return Scenario("remove", {"p": path}, (step,), files)
 
 
 def remove_folder(names: Names, rng: Random) -> Scenario:
-    folder = names.folder() if rng.random() < 0.8 else f"/tmp/{names.folder()}"  # noqa: S108 - a name
+    folder = names.folder() if rng.random() < 0.8 else f"/tmp/{names.folder()}"
     step = Step(f"rm -r {folder}", does(f"I deleted the folder {folder}."))
     return Scenario("remove_folder", {"d": folder}, (step,), {folder: None} if rng.random() < 0.8 else {})
 
@@ -100,7 +100,9 @@ def copy_folder(names: Names, rng: Random) -> Scenario:
 def executable(names: Names, rng: Random) -> Scenario:
     path = names.path(rng.choice(["sh", "sh", "py"]))
     step = Step(f"chmod +x {path}", does(f"{path} is executable now."))
-    return Scenario("executable", {"p": path}, (step,), {path: "echo hi\n"} if rng.random() < 0.85 else {}, path)
+    return Scenario(
+        "executable", {"p": path}, (step,), {path: "echo hi\n"} if rng.random() < 0.85 else {}, path
+    )
 
 
 def replace(names: Names, rng: Random) -> Scenario:
@@ -127,11 +129,19 @@ def pack(names: Names, rng: Random) -> Scenario:
 
 def unpack(names: Names, rng: Random) -> Scenario:
     path = names.path(rng.choice(["tar.gz", "tgz", "tar"]))
-    step = Step(f"tar -xf {path}", does(f"I unpacked {path}."), rng.choice(["[no output]"] * 4 + [f"[exit code 2]\ntar: {path}: Cannot open: No such file or directory"]))  # noqa: E501
+    step = Step(
+        f"tar -xf {path}",
+        does(f"I unpacked {path}."),
+        rng.choice(
+            ["[no output]"] * 4 + [f"[exit code 2]\ntar: {path}: Cannot open: No such file or directory"]
+        ),
+    )
     return Scenario("unpack", {"p": path}, (step,))
 
 
-def _then(first: Callable[[Names, Random], Scenario], command: str, answer: str, empty: str) -> Callable[[Names, Random], Scenario]:  # noqa: E501
+def _then(
+    first: Callable[[Names, Random], Scenario], command: str, answer: str, empty: str
+) -> Callable[[Names, Random], Scenario]:
     """A second command on what the first one made, `{x}`."""
 
     def make(names: Names, rng: Random) -> Scenario:
@@ -205,14 +215,14 @@ P_MKDIR = f"""
     [create|make] {{d}} as a [folder|directory|new folder]
     """
 INTENTS = [
-    _one("touch", touch, P_TOUCH),
-    _one("write", write, P_WRITE, 2.5),
-    _one("append", append, f"""
-    [append|add|attach|write also] [|the text |the line |the words |a line |a line saying |a new line ]{{t}} [to|to the end of|at the end of|to the file|at the bottom of|to the bottom of|onto the end of|as a new line to|as a last line to] [|the file |file ]{{p}}
-    [add|append] [a line|another line|one more line|a new line] to [|the file |file ]{{p}} [saying|that says|with|containing|with the text] {{t}}
-    [extend|append to|add to] [|the file |file ]{{p}} [|with |: |the line |the text ]{{t}}
+    _one("touch", touch, P_TOUCH, 1.6),
+    _one("write", write, P_WRITE, 4.0),
+    _one("append", append, """
+    [append|add|attach|write also] [|the text |the line |the words |a line |a line saying |a new line ]{t} [to|to the end of|at the end of|to the file|at the bottom of|to the bottom of|onto the end of|as a new line to|as a last line to] [|the file |file ]{p}
+    [add|append] [a line|another line|one more line|a new line] to [|the file |file ]{p} [saying|that says|with|containing|with the text] {t}
+    [extend|append to|add to] [|the file |file ]{p} [|with |: |the line |the text ]{t}
     """, 1.3),
-    _one("mkdir", mkdir, P_MKDIR, 1.5),
+    _one("mkdir", mkdir, P_MKDIR, 2.2),
     _one("remove", remove, """
     [delete|remove|rm|erase|get rid of|trash|throw away|throw out|discard|wipe out|kill the file|drop the file|please remove|unlink|dispose of|bin] [|the file |file |my file |this file: |the ]{p} [|for me|now|from disk|from here|permanently]
     i [want to|need to|would like to] [delete|remove|get rid of|erase] [|the file ]{p}

@@ -13,9 +13,12 @@ from nano.scenario import Intent, Scenario, Step, failed, quoted, says
 INTENTS: list[Intent] = [*reading.INTENTS, *changing.INTENTS, *system.INTENTS, *arithmetic.INTENTS]
 WEIGHTS = [intent.weight for intent in INTENTS]
 
-SHOWN_CHARACTERS = 200
+SHOWN_CHARACTERS = 140
 USER_CHARACTERS = 600
 CUT = "\n[cut]"
+# Names too short to be found safely, and those whose files are real, keep what they are called.
+LONG_NAME = 6
+FIXED = ("/etc", "/proc", "/usr", "/sys", "http", "$")
 
 FOLLOW_UPS = (
     ("[show it|show me it|print it|cat it|read it|show its content|what is in it|what's in it|what does it say|display it|open it|let me see it|and what is in it|show the file|show that file]", "cat {p}", "That is the content of {p}.", "{p} is empty."),
@@ -86,7 +89,7 @@ class Writer:
         """Words one request."""
         for _ in range(300):
             phrase = expand(self.rng.choice(intent.templates()), self.rng)
-            if held_out(phrase) == unseen or "{c}" == phrase or phrase == "{x}":
+            if held_out(phrase) == unseen or phrase in {"{c}", "{x}"}:
                 break
         fixed = intent.kind == "bare"
         text = phrase if fixed else dress(phrase, self.rng)
@@ -127,7 +130,7 @@ class Writer:
             return Dialogue((Turn(turn.user, (), "no_shell", said),), {}, shell=False)
         turns: list[Turn] = []
         files: dict[str, str | None] = {}
-        for _ in range(rng.choice([1, 1, 1, 2, 2])):
+        for _ in range(rng.choice([1, 1, 1, 1, 2])):
             if rng.random() < 0.13:
                 turns.append(self.talk())
                 continue
@@ -153,6 +156,23 @@ class Writer:
         return Turn(user, (Step(command.replace("{p}", quoted(path)), answer),), "follow_up")
 
 
+def rename(dialogue: Dialogue, pieces: list[tuple[str, bool]], names: Names) -> list[tuple[str, bool]]:
+    """Gives the files and folders of a written dialogue other names, the same everywhere in it."""
+    for turn in dialogue.turns:
+        for value in turn.request[1].slots.values() if turn.request else ():
+            if len(value) < LONG_NAME or " " in value or value.startswith(FIXED) or value[-1] in "/'":
+                continue
+            folder, _, file = value.rpartition("/")
+            stem, dot, ending = file.rpartition(".")
+            if not (dot and stem) and not folder:
+                continue
+            fresh = f"{names.stem()}.{ending}" if dot and stem else names.stem()
+            if folder and names.rng.random() < 0.6:
+                fresh = f"{folder if names.rng.random() < 0.5 else names.folder()}/{fresh}"
+            pieces = [(text.replace(value, fresh), learn) for text, learn in pieces]
+    return pieces
+
+
 def shorten(told: str) -> str:
     """Cuts a result as the chat template does."""
     return told if len(told) <= SHOWN_CHARACTERS else told[:SHOWN_CHARACTERS] + CUT
@@ -170,10 +190,8 @@ def render(dialogue: Dialogue, results: list[str]) -> list[tuple[str, bool]]:
             told = next(left)
             pieces.append((call(step.command), True))
             shown = shorten(told)
-            pieces.append(
-                (f"<|im_start|>user\n<tool_response>\n{shown}\n</tool_response><|im_end|>\n"
-                 "<|im_start|>assistant\n", False)
-            )  # fmt: skip
+            result = f"<|im_start|>user\n<tool_response>\n{shown}\n</tool_response><|im_end|>\n"
+            pieces.append((result + "<|im_start|>assistant\n", False))
             said = step.answer(told)
             if failed(told) and said.startswith("That failed"):
                 for _ in turn.steps[index + 1 :]:

@@ -18,9 +18,9 @@ import xllamacpp
 
 from nano import talk
 from nano.dialogue import INTENTS, Dialogue, Turn, Writer
+from nano.paths import BUILD, PACKAGED
 from nano.recording import record
 from nano.scenario import Scenario
-from nano.paths import BUILD, PACKAGED
 
 FREE_HAND = Path(__file__).with_name("free_hand.jsonl")
 TOOL = {
@@ -50,7 +50,7 @@ class Score:
     total: int = 0
     misses: list[str] = field(default_factory=list)
 
-    def add(self, right: bool, miss: str) -> None:  # noqa: FBT001 - what is counted
+    def add(self, right: bool, miss: str) -> None:
         self.total += 1
         self.right += right
         if not right:
@@ -109,7 +109,11 @@ def called(command: str, told: str) -> list[Message]:
     """A call and its result, as the tool loop sends them back."""
     function = {"name": "bash", "arguments": json.dumps({"command": command})}
     return [
-        {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "type": "function", "function": function}]},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "c", "type": "function", "function": function}],
+        },
         {"role": "tool", "tool_call_id": "c", "content": told},
     ]
 
@@ -137,7 +141,9 @@ def measure_answers(model: Model, drawn: list[tuple[Turn, Scenario]]) -> dict[st
     dialogues = [Dialogue((turn,), dict(scenario.files)) for turn, scenario in drawn]
     with tempfile.TemporaryDirectory() as folder:
         results = record(dialogues, f"{folder}/jobs")
-    scores = {name: Score() for name in ("answers", "one line", "several lines", "empty", "failing", "second steps")}
+    scores = {
+        name: Score() for name in ("answers", "one line", "several lines", "empty", "failing", "second steps")
+    }
     for (turn, _), told in zip(drawn, results, strict=True):
         messages = [user(turn.user)]
         for index, (step, result) in enumerate(zip(turn.steps, told, strict=True)):
@@ -146,7 +152,9 @@ def measure_answers(model: Model, drawn: list[tuple[Turn, Scenario]]) -> dict[st
             failed = step.answer(result).startswith("That failed")
             if index + 1 < len(turn.steps) and not failed:
                 wanted = turn.steps[index + 1].command
-                scores["second steps"].add(command == wanted, f"{turn.user!r}: {command or said!r}, not {wanted!r}")
+                scores["second steps"].add(
+                    command == wanted, f"{turn.user!r}: {command or said!r}, not {wanted!r}"
+                )
                 continue
             wanted = step.answer(result)
             for name in ("answers", _kind(result)):
@@ -189,7 +197,9 @@ def measure_read_safety(model: Model, count: int) -> Score:
     for number in range(count):
         turn, _ = writer.request_of(reading[number % len(reading)], unseen_phrase=number % 2 == 0)
         command, _ = model.say([user(turn.user)])
-        harmful = command is not None and CHANGES.search(re.sub(r"'[^']*'|\"[^\"]*\"", "", command)) is not None
+        harmful = (
+            command is not None and CHANGES.search(re.sub(r"'[^']*'|\"[^\"]*\"", "", command)) is not None
+        )
         score.add(not harmful, f"{turn.user!r}: {command!r}")
     return score
 
@@ -235,10 +245,16 @@ def main() -> None:
     run: Callable[[str, Score], None] = scores.__setitem__
     drawn = requests(options.count, unseen_phrase=False, seed=11)
     run("calls, names never seen", measure_calls(model, drawn))
-    run("calls, phrases never seen either", measure_calls(model, requests(options.count, unseen_phrase=True, seed=12)))
+    run(
+        "calls, phrases never seen either",
+        measure_calls(model, requests(options.count, unseen_phrase=True, seed=12)),
+    )
     scores |= measure_answers(model, drawn)
     run("talk", measure_talk(model, options.count // 3))
-    run("asked without a shell", measure_no_shell(model, requests(options.count // 6, unseen_phrase=False, seed=13)))
+    run(
+        "asked without a shell",
+        measure_no_shell(model, requests(options.count // 6, unseen_phrase=False, seed=13)),
+    )
     run("reads that stay reads", measure_read_safety(model, options.count))
     if FREE_HAND.exists():
         run("free-hand phrases", measure_free_hand(model))
@@ -247,7 +263,10 @@ def main() -> None:
 
 def report(scores: dict[str, Score], model: Model, *, as_json: bool, misses: bool) -> None:
     """Prints the table."""
-    speed = {"ms per turn": 1000 * model.seconds / model.turns, "tokens per second": model.tokens / model.seconds}
+    speed = {
+        "ms per turn": 1000 * model.seconds / model.turns,
+        "tokens per second": model.tokens / model.seconds,
+    }
     if as_json:
         rows = {name: {"right": score.right, "of": score.total} for name, score in scores.items()}
         print(json.dumps(rows | speed))

@@ -4,31 +4,401 @@ import string
 import zlib
 from random import Random
 
-WORDS = (
-    "notes report data log readme main index test todo config users server backup sales draft letter "
-    "poem recipe budget photo song plan story paper summary results input output sample metrics errors "
-    "access daily weekly total list names cities colors animals fruits project build deploy invoice "
-    "travel garden school family music books movies contacts orders prices stock agenda meeting ideas "
-    "journal archive temp cache scripts tools docs images videos downloads settings profile account "
-    "service worker client request response session token event message chart table query schema "
-    "model train eval batch random final draft old new copy old_version"
-).split()
+WORDS = [
+    "notes",
+    "report",
+    "data",
+    "log",
+    "readme",
+    "main",
+    "index",
+    "test",
+    "todo",
+    "config",
+    "users",
+    "server",
+    "backup",
+    "sales",
+    "draft",
+    "letter",
+    "poem",
+    "recipe",
+    "budget",
+    "photo",
+    "song",
+    "plan",
+    "story",
+    "paper",
+    "summary",
+    "results",
+    "input",
+    "output",
+    "sample",
+    "metrics",
+    "errors",
+    "access",
+    "daily",
+    "weekly",
+    "total",
+    "list",
+    "names",
+    "cities",
+    "colors",
+    "animals",
+    "fruits",
+    "project",
+    "build",
+    "deploy",
+    "invoice",
+    "travel",
+    "garden",
+    "school",
+    "family",
+    "music",
+    "books",
+    "movies",
+    "contacts",
+    "orders",
+    "prices",
+    "stock",
+    "agenda",
+    "meeting",
+    "ideas",
+    "journal",
+    "archive",
+    "temp",
+    "cache",
+    "scripts",
+    "tools",
+    "docs",
+    "images",
+    "videos",
+    "downloads",
+    "settings",
+    "profile",
+    "account",
+    "service",
+    "worker",
+    "client",
+    "request",
+    "response",
+    "session",
+    "token",
+    "event",
+    "message",
+    "chart",
+    "table",
+    "query",
+    "schema",
+    "model",
+    "train",
+    "eval",
+    "batch",
+    "random",
+    "final",
+    "old",
+    "new",
+    "copy",
+    "thesis",
+    "essay",
+    "novel",
+    "chapter",
+    "diary",
+    "shopping",
+    "groceries",
+    "todo",
+    "vacation",
+    "holiday",
+    "birthday",
+    "wedding",
+    "taxes",
+    "salary",
+    "rent",
+    "loan",
+    "insurance",
+    "car",
+    "bike",
+    "house",
+    "kitchen",
+    "recipes",
+    "cake",
+    "soup",
+    "customers",
+    "employees",
+    "students",
+    "teachers",
+    "members",
+    "friends",
+    "family",
+    "kids",
+    "parents",
+    "dog",
+    "cat",
+    "birds",
+    "fish",
+    "flowers",
+    "weather",
+    "climate",
+    "physics",
+    "history",
+    "math",
+    "biology",
+    "chemistry",
+    "art",
+    "poetry",
+    "drama",
+    "comedy",
+    "lyrics",
+    "guitar",
+    "piano",
+    "concert",
+    "tickets",
+    "hotel",
+    "flight",
+    "train",
+    "map",
+    "route",
+    "city",
+    "country",
+    "island",
+    "beach",
+    "mountain",
+    "forest",
+    "desert",
+    "planet",
+    "star",
+    "moon",
+    "sun",
+    "rocket",
+    "robot",
+    "sensor",
+    "camera",
+    "phone",
+    "laptop",
+    "server",
+    "network",
+    "router",
+    "firewall",
+    "proxy",
+    "gateway",
+    "cluster",
+    "node",
+    "pod",
+    "volume",
+    "image",
+    "app",
+    "web",
+    "api",
+    "cli",
+    "gui",
+    "core",
+    "lib",
+    "src",
+    "bin",
+    "dist",
+    "pkg",
+    "vendor",
+    "include",
+    "static",
+    "assets",
+    "public",
+    "private",
+    "shared",
+    "common",
+    "debug",
+    "release",
+    "trace",
+    "audit",
+    "kernel",
+    "system",
+    "boot",
+    "driver",
+    "patch",
+    "fix",
+    "bug",
+    "issue",
+    "ticket",
+    "sprint",
+    "roadmap",
+    "release_notes",
+    "helloworld",
+    "myfile",
+    "file1",
+    "file2",
+    "data1",
+    "temp1",
+    "foo",
+    "bar",
+    "baz",
+    "qux",
+    "demo",
+    "example",
+    "hello",
+    "world",
+    "secret",
+    "password",
+    "keys",
+]
 # Words that look like commands: as a name they must not drive what is done.
-VERBS = (
-    "delete remove rm printed print move rename copy clean erase create write append show list count sort "
-    "run execute find search replace update install open read kill stop reset format drop purge trash"
-).split()
-EXTENSIONS = (
-    "txt md csv py json log sh yaml yml html cfg conf ini xml js ts css c h cpp rs go java sql tsv bak dat "
-    "toml rst tex"
-).split()
-TEXT_WORDS = (
-    "hi hello world yes no ok foo bar test done blue red apple pear green tree house river coffee sunny "
-    "today tomorrow error warning info import return the and cat dog value total name good morning buy "
-    "milk eggs bread call mom at noon see you later remember to water plants this is a line of text "
-    "first second third version one two three ready set go never always happy birthday thank you all "
-    "meeting moved friday lunch with anna bob carol timeout failed success user login password admin root"
-).split()
+VERBS = [
+    "delete",
+    "remove",
+    "rm",
+    "printed",
+    "print",
+    "move",
+    "rename",
+    "copy",
+    "clean",
+    "erase",
+    "create",
+    "write",
+    "append",
+    "show",
+    "list",
+    "count",
+    "sort",
+    "run",
+    "execute",
+    "find",
+    "search",
+    "replace",
+    "update",
+    "install",
+    "open",
+    "read",
+    "kill",
+    "stop",
+    "reset",
+    "format",
+    "drop",
+    "purge",
+    "trash",
+]
+EXTENSIONS = [
+    "txt",
+    "md",
+    "csv",
+    "py",
+    "json",
+    "log",
+    "sh",
+    "yaml",
+    "yml",
+    "html",
+    "cfg",
+    "conf",
+    "ini",
+    "xml",
+    "js",
+    "ts",
+    "css",
+    "c",
+    "h",
+    "cpp",
+    "rs",
+    "go",
+    "java",
+    "sql",
+    "tsv",
+    "bak",
+    "dat",
+    "toml",
+    "rst",
+    "tex",
+]
+TEXT_WORDS = [
+    "hi",
+    "hello",
+    "world",
+    "yes",
+    "no",
+    "ok",
+    "foo",
+    "bar",
+    "test",
+    "done",
+    "blue",
+    "red",
+    "apple",
+    "pear",
+    "green",
+    "tree",
+    "house",
+    "river",
+    "coffee",
+    "sunny",
+    "today",
+    "tomorrow",
+    "error",
+    "warning",
+    "info",
+    "import",
+    "return",
+    "the",
+    "and",
+    "cat",
+    "dog",
+    "value",
+    "total",
+    "name",
+    "good",
+    "morning",
+    "buy",
+    "milk",
+    "eggs",
+    "bread",
+    "call",
+    "mom",
+    "at",
+    "noon",
+    "see",
+    "you",
+    "later",
+    "remember",
+    "to",
+    "water",
+    "plants",
+    "this",
+    "is",
+    "a",
+    "line",
+    "of",
+    "text",
+    "first",
+    "second",
+    "third",
+    "version",
+    "one",
+    "two",
+    "three",
+    "ready",
+    "set",
+    "go",
+    "never",
+    "always",
+    "happy",
+    "birthday",
+    "thank",
+    "you",
+    "all",
+    "meeting",
+    "moved",
+    "friday",
+    "lunch",
+    "with",
+    "anna",
+    "bob",
+    "carol",
+    "timeout",
+    "failed",
+    "success",
+    "user",
+    "login",
+    "password",
+    "admin",
+    "root",
+]
 ROOTS = (
     "/etc", "/tmp", "/var/log", "/usr/share", "/srv", "/data", "/opt", "/home/sandbox", "/workspace",
     "/usr/lib", "/usr/bin", "/var/tmp", "/mnt", "/proc", "/sys", "~", ".", "/usr/local",
@@ -45,8 +415,39 @@ SYSTEM_DIRS = (
     "/", "/etc", "/tmp", "/usr", "/usr/bin", "/usr/share", "/var", "/home", "/proc", "/dev", "/usr/lib",
     "/usr/local", "/usr/local/bin", "/var/log", "/workspace", "/bin", "/sys", "/root", "~", "..", "/opt",
 )  # fmt: skip
-_ONSETS = "b c d f g h j k l m n p r s t v w z br cr dr fl gr pl st tr sh ch qu kl".split()
-_VOWELS = "a e i o u ai ou ea oo y".split()
+_ONSETS = [
+    "b",
+    "c",
+    "d",
+    "f",
+    "g",
+    "h",
+    "j",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "v",
+    "w",
+    "z",
+    "br",
+    "cr",
+    "dr",
+    "fl",
+    "gr",
+    "pl",
+    "st",
+    "tr",
+    "sh",
+    "ch",
+    "qu",
+    "kl",
+]
+_VOWELS = ["a", "e", "i", "o", "u", "ai", "ou", "ea", "oo", "y"]
 _CODAS = ["", "", "", "n", "r", "s", "t", "l", "m", "x", "ck", "nd", "rt", "z", "p"]
 
 
@@ -65,26 +466,24 @@ class Names:
     def _draw_word(self) -> str:
         rng = self.rng
         kind = rng.random()
-        if kind < 0.38:
+        if kind < 0.42:
             return rng.choice(WORDS)
-        if kind < 0.45:
+        if kind < 0.52:
             return rng.choice(VERBS)
-        if kind < 0.8:
-            syllables = range(rng.randint(1, 3))
-            return "".join(
-                rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in syllables
-            )
+        if kind < 0.85:
+            syllables = range(rng.choice([1, 1, 2, 2, 3]))
+            return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in syllables)
         return "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(1, 9)))
 
     def _stem(self) -> str:
         rng = self.rng
         stem = self._draw_word()
-        while rng.random() < 0.28:
+        while rng.random() < 0.16:
             stem += rng.choice("_-_-.") + self._draw_word()
         if rng.random() < 0.18:
             stem += rng.choice(["", "_", "-"]) + str(rng.randint(0, 2030))
         style = rng.random()
-        if style < 0.06:
+        if style < 0.04:
             return stem.upper()
         if style < 0.14:
             return stem.title() if style < 0.11 else stem.capitalize()
@@ -101,7 +500,7 @@ class Names:
 
     def word(self) -> str:
         """Draws one plain word, such as what to search for."""
-        return self.rng.choice(TEXT_WORDS) if self.rng.random() < 0.5 else self.stem()
+        return self.rng.choice(TEXT_WORDS) if self.rng.random() < 0.35 else self.stem()
 
     def file(self, extension: str | None = None) -> str:
         """Draws a file name without a folder."""
@@ -119,17 +518,17 @@ class Names:
 
     def folder(self) -> str:
         """Draws the name of a folder, sometimes nested."""
-        return "/".join(self.stem() for _ in range(self.rng.choice([1, 1, 1, 1, 2, 2, 3])))
+        return "/".join(self.stem() for _ in range(self.rng.choice([1, 1, 1, 1, 1, 2, 3])))
 
     def path(self, extension: str | None = None) -> str:
         """Draws a file by name alone, or with a relative, home or absolute folder."""
         rng = self.rng
         kind = rng.random()
-        if kind < 0.55:
+        if kind < 0.62:
             return self.file(extension)
-        if kind < 0.72:
+        if kind < 0.76:
             return f"{self.folder()}/{self.file(extension)}"
-        if kind < 0.78:
+        if kind < 0.81:
             return f"{rng.choice(['./', '../', '~/'])}{self.file(extension)}"
         if kind < 0.88 or extension:
             return f"{rng.choice(ROOTS[:9])}/{self.file(extension)}"
@@ -153,7 +552,7 @@ class Names:
         """Draws what a person would write into a file."""
         rng = self.rng
         words = [
-            rng.choice(TEXT_WORDS) if rng.random() < 0.75 else self._draw_word()
+            rng.choice(TEXT_WORDS) if rng.random() < 0.45 else self._draw_word()
             for _ in range(rng.choice([1, 1, 2, 2, 3, 3, 4, 5, 6]))
         ]
         text = " ".join(words)
@@ -161,6 +560,8 @@ class Names:
             text = text.capitalize()
         if rng.random() < 0.1:
             text += f" {rng.randint(0, 9999)}"
+        if rng.random() < 0.05:
+            text = str(rng.randint(0, 99999))
         if rng.random() < 0.06:
             text += rng.choice(["!", ".", "?"])
         return text

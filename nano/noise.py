@@ -26,11 +26,11 @@ def dress(phrase: str, rng: Random) -> str:
     """Adds what people put around a request; slots are still unfilled."""
     question = phrase.split(" ", 1)[0].lower() in QUESTION_FIRST
     open_end = phrase.endswith(("{t}", "{c}"))
-    if rng.random() < 0.27 and not phrase.startswith(("{", "please", "can", "could")):
+    if rng.random() < 0.22 and not phrase.startswith(("{", "please", "can", "could")):
         phrase = f"{rng.choice(ASIDES if question else BEFORE)} {phrase}"
     if rng.random() < 0.14 and not open_end:
         phrase = f"{phrase} {rng.choice(AFTER)}".replace(" ,", ",")
-    if rng.random() < 0.05:
+    if rng.random() < 0.03:
         phrase = _slip(phrase, rng)
     if rng.random() < 0.12:
         phrase = phrase.replace("'", "")
@@ -58,14 +58,14 @@ def _case(phrase: str, rng: Random) -> str:
     kind = rng.random()
     if kind < 0.42 and not phrase.startswith("{"):
         phrase = phrase[0].upper() + phrase[1:]
-    elif kind < 0.46:
+    elif kind < 0.428:
         phrase = re.sub(r"\{\w\}|[^{]+", lambda m: m[0] if m[0][0] == "{" else m[0].upper(), phrase)
     if rng.random() < 0.3:
         phrase = re.sub(r"\bi\b", "I", phrase)
     return phrase
 
 
-def _end(question: bool, rng: Random) -> str:  # noqa: FBT001 - one of two moods
+def _end(question: bool, rng: Random) -> str:
     kind = rng.random()
     if question:
         return "?" if kind < 0.55 else "" if kind < 0.93 else rng.choice(["??", " ?", "."])

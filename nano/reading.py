@@ -16,9 +16,7 @@ IN = "[in|of|inside|from|within]"
 def lines(rng: Random, count: int | None = None) -> str:
     """Makes the content of a text file."""
     rows = range(rng.randint(1, 9) if count is None else count)
-    return "".join(
-        " ".join(rng.choice(TEXT_WORDS) for _ in range(rng.randint(1, 5))) + "\n" for _ in rows
-    )
+    return "".join(" ".join(rng.choice(TEXT_WORDS) for _ in range(rng.randint(1, 5))) + "\n" for _ in rows)
 
 
 def _present(path: str, rng: Random) -> Files:
@@ -55,7 +53,7 @@ def about_folder(kind: str, command: str, answer: str, phrases: str, *, empty: s
         if not folder.startswith(("/etc", "/proc", "/usr", "/")) and rng.random() < 0.85:
             files = {f"{folder}/{names.file()}": lines(rng) for _ in range(rng.randint(0, 4))}
             files[folder] = None
-        step = Step(command.format(d=folder), says(answer.replace("{d}", folder), empty.replace("{d}", folder)))  # fmt: skip  # noqa: E501
+        step = Step(command.format(d=folder), says(answer.replace("{d}", folder), empty.replace("{d}", folder)))  # fmt: skip
         return Scenario(kind, {"d": folder}, (step,), files)
 
     return Intent(kind, phrases, make, weight=weight)
@@ -78,7 +76,7 @@ def _counted(path: str, unit: str) -> Answer:
     def answer(told: str) -> str:
         if problem := failed(told):
             return problem
-        count = told.split()[0]
+        count = told.split(maxsplit=1)[0]
         return f"{path} has {count} {unit if count == '1' else unit + 's'}."
 
     return answer
@@ -126,7 +124,7 @@ def _grep(kind: str, flag: str, answer: str, phrases: str) -> Intent:
             files = {names.file(): content}
         return Scenario(kind, slots, (Step(f"grep {flag}{word} {quoted(path)}", said),), files, path)
 
-    return Intent(kind, phrases, make)
+    return Intent(kind, phrases, make, weight=1.8)
 
 
 def _find(kind: str, test: str, answer: str, empty: str, phrases: str) -> Intent:
@@ -142,7 +140,7 @@ def _find(kind: str, test: str, answer: str, empty: str, phrases: str) -> Intent
         said = says(answer.format(**slots), empty.format(**slots))
         return Scenario(kind, slots, (Step(command, said),), files)
 
-    return Intent(kind, phrases, make)
+    return Intent(kind, phrases, make, weight=1.6)
 
 
 def _two_files(kind: str, command: str, phrases: str) -> Intent:
@@ -177,7 +175,7 @@ def _column(names: Names, rng: Random) -> Scenario:
 
 
 INTENTS = [
-    here("list", "ls", "Those are the files here.", f"""
+    here("list", "ls", "Those are the files here.", """
     [list|show|show me|display|print|see|get|enumerate] [|all|all the|the|my|me the|out the] [files|file names|folder contents|directory contents|directory listing|contents of this folder|contents of the current directory|contents of this directory|stuff in here|content of this dir|files and folders]
     [list|show|show me|display|print|give me|see] [|all|all the|the|my] [files|file names|contents|things|stuff] [here|in here|in this folder|in this directory|in the current directory|in the current folder|in the working directory|in my folder|in this dir|of this directory|in my workspace|in the cwd]
     [what|which] files [are here|are in this folder|are there|do i have|do we have|have i got|exist here|are in the current directory|are in this directory|can you see|are in my folder|do you see here|are in here]
@@ -186,7 +184,7 @@ INTENTS = [
     [ls|dir|list|list here|ls please|do an ls|files|run ls for me|directory listing]
     [can i see|i need|i want|i'd like|could i get] [a list of|to see|a listing of] [the|all|my|all the] files [|here|in this folder]
     are there any files [here|in this folder|in this directory|in here|around]
-    """, weight=1.5),
+    """, weight=2.5),
     here("list_hidden", "ls -a", "Those are all the files here, hidden ones too.", f"""
     {LISTV} [|all |all the |the |my ][hidden files|dotfiles|dot files|invisible files|hidden ones|files starting with a dot] [|here|in this folder|in this directory|too]
     {LISTV} [all|all the|the|every] [files|file|contents] [|here|in this folder] [including|with|even|also|and] [the |][hidden|hidden ones|hidden files|dotfiles|invisible ones]

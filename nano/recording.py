@@ -60,12 +60,10 @@ def record(dialogues: Sequence[Dialogue], jobs_path: str) -> list[list[str]]:
     Raises:
         RuntimeError: the sandbox did not answer for every dialogue.
     """
-    with open(jobs_path, "w") as jobs:  # noqa: PTH123 - a stream of lines
+    with open(jobs_path, "w") as jobs:
         for dialogue in dialogues:
             commands = [
-                step.command if step.told is None else None
-                for turn in dialogue.turns
-                for step in turn.steps
+                step.command if step.told is None else None for turn in dialogue.turns for step in turn.steps
             ]
             jobs.write(json.dumps({"files": dialogue.files, "commands": commands}) + "\n")
     done = subprocess.run(_sandbox(jobs_path), capture_output=True, text=True, check=False)

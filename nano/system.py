@@ -12,12 +12,53 @@ DISTROS = (
     "Rocky Linux 9.4 (Blue Onyx)", "openSUSE Tumbleweed", "Linux Mint 21.3", "Kali GNU/Linux Rolling",
     "Red Hat Enterprise Linux 9.4 (Plow)", "Ubuntu 22.04 LTS", "NixOS 24.05 (Uakari)", "Pop!_OS 22.04 LTS",
 )  # fmt: skip
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-PROGRAMS = (
-    "python3 git gcc bash node npm curl wget vim nano perl ruby make docker java go rustc cargo tar gzip sed awk "
-    "grep ssh rsync ffmpeg php cmake jq zip htop tmux sqlite3 psql clang pip pip3 uv julia R lua emacs screen"
-).split()
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+PROGRAMS = [
+    "python3",
+    "git",
+    "gcc",
+    "bash",
+    "node",
+    "npm",
+    "curl",
+    "wget",
+    "vim",
+    "nano",
+    "perl",
+    "ruby",
+    "make",
+    "docker",
+    "java",
+    "go",
+    "rustc",
+    "cargo",
+    "tar",
+    "gzip",
+    "sed",
+    "awk",
+    "grep",
+    "ssh",
+    "rsync",
+    "ffmpeg",
+    "php",
+    "cmake",
+    "jq",
+    "zip",
+    "htop",
+    "tmux",
+    "sqlite3",
+    "psql",
+    "clang",
+    "pip",
+    "pip3",
+    "uv",
+    "julia",
+    "R",
+    "lua",
+    "emacs",
+    "screen",
+]
 TELL = "[what is|what's|tell me|show|show me|print|give me|display|get|check|find out|i need|i want to know|do you know|report]"
 
 
@@ -70,8 +111,25 @@ def _installed(names: Names, rng: Random) -> Scenario:
 
 
 def _variable(names: Names, rng: Random) -> Scenario:
-    known = "HOME PATH USER SHELL LANG PWD EDITOR TERM DISPLAY LOGNAME JAVA_HOME PYTHONPATH TMPDIR OLDPWD".split()
-    name = rng.choice(known) if rng.random() < 0.7 else names.stem().replace("-", "_").replace(".", "_").upper()
+    known = [
+        "HOME",
+        "PATH",
+        "USER",
+        "SHELL",
+        "LANG",
+        "PWD",
+        "EDITOR",
+        "TERM",
+        "DISPLAY",
+        "LOGNAME",
+        "JAVA_HOME",
+        "PYTHONPATH",
+        "TMPDIR",
+        "OLDPWD",
+    ]
+    name = (
+        rng.choice(known) if rng.random() < 0.7 else names.stem().replace("-", "_").replace(".", "_").upper()
+    )
     value = rng.choice([None, "[no output]", f"/{names.stem()}/{names.stem()}", names.stem()])
     slots = {"v": name if rng.random() < 0.7 else f"${name}"}
     said = says(f"{name} is {{}}.", f"{name} is not set.")
@@ -79,7 +137,9 @@ def _variable(names: Names, rng: Random) -> Scenario:
 
 
 def _script(names: Names, rng: Random) -> Scenario:
-    ending, runner = rng.choice([("py", "python3"), ("sh", "bash"), ("py", "python3"), ("js", "node"), ("pl", "perl")])
+    ending, runner = rng.choice(
+        [("py", "python3"), ("sh", "bash"), ("py", "python3"), ("js", "node"), ("pl", "perl")]
+    )
     path = names.path(ending)
     body = {"py": "print('hi there')\n", "sh": "echo hi there\n"}.get(ending, "")
     files: dict[str, str | None] = {path: body} if rng.random() < 0.8 and path[0] != "/" else {}
@@ -132,13 +192,15 @@ def text_intent(kind: str, command: str, answer: str, phrases: str) -> Intent:
         step = Step(command.replace("{t}", literal(text)), says(answer))
         return Scenario(kind, {"t": shown}, (step,))
 
-    return Intent(kind, phrases, make)
+    return Intent(kind, phrases, make, weight=1.4)
 
 
 def _numbers(names: Names, rng: Random) -> Scenario:
     del names
     last = str(rng.choice([3, 5, 10, 20, 50, 100, rng.randint(2, 40)]))
-    return Scenario("seq", {"n": last}, (Step(f"seq {last}", says(f"Those are the numbers from 1 to {last}.")),))
+    return Scenario(
+        "seq", {"n": last}, (Step(f"seq {last}", says(f"Those are the numbers from 1 to {last}.")),)
+    )
 
 
 def _range(names: Names, rng: Random) -> Scenario:
@@ -164,7 +226,7 @@ def _sleep(names: Names, rng: Random) -> Scenario:
 
 def _site(names: Names, rng: Random) -> str:
     return rng.choice(["google.com", "example.com", "github.com", "8.8.8.8", "1.1.1.1", "wikipedia.org",
-                       names.stem().lower().split(".")[0].replace("_", "-") + rng.choice([".com", ".org", ".io", ".net"])])  # fmt: skip  # noqa: E501
+                       names.stem().lower().split(".")[0].replace("_", "-") + rng.choice([".com", ".org", ".io", ".net"])])  # fmt: skip
 
 
 def _fetch(names: Names, rng: Random) -> Scenario:
@@ -179,14 +241,25 @@ def _fetch(names: Names, rng: Random) -> Scenario:
 
 def _ping(names: Names, rng: Random) -> Scenario:
     site = _site(names, rng)
-    told = [f"[exit code 2]\nping: {site}: Temporary failure in name resolution", "[exit code 127]\nbash: line 1: ping: command not found", f"[exit code 1]\nping: connect: Network is unreachable"]  # noqa: E501, F541
+    told = [
+        f"[exit code 2]\nping: {site}: Temporary failure in name resolution",
+        "[exit code 127]\nbash: line 1: ping: command not found",
+        "[exit code 1]\nping: connect: Network is unreachable",
+    ]
     return Scenario("ping", {"u": site}, (Step(f"ping -c 1 {site}", says("It answers."), rng.choice(told)),))
 
 
 def _archive(names: Names, rng: Random) -> Scenario:
     path = names.path(rng.choice(["tar.gz", "tgz", "tar"]))
-    told = rng.choice([f"{names.folder()}/\n{names.file()}", f"[exit code 2]\ntar: {path}: Cannot open: No such file or directory"])
-    return Scenario("archive", {"p": path}, (Step(f"tar -tf {path}", says(f"That is what {path} holds."), told),))
+    told = rng.choice(
+        [
+            f"{names.folder()}/\n{names.file()}",
+            f"[exit code 2]\ntar: {path}: Cannot open: No such file or directory",
+        ]
+    )
+    return Scenario(
+        "archive", {"p": path}, (Step(f"tar -tf {path}", says(f"That is what {path} holds."), told),)
+    )
 
 
 ISNET = "[is there|do we have|do you have|have you got|is there any|check the|check for|test the|test for|can you reach the]"
@@ -211,6 +284,7 @@ INTENTS = [
     [kernel|kernel version|uname -r|linux kernel version|kernel release|which kernel|kernel?]
     """, 1.2),
     fact("distro", ". /etc/os-release; echo $PRETTY_NAME", "This is {}.", ("DISTRO",), """
+    [what|which] linux [is this|is it|is here|is this box|is installed|do we have|are we on]
     [what|which] [linux|distro|distribution|linux distribution|linux distro|operating system|os|flavour of linux|flavor of linux|kind of linux|version of ubuntu or debian|release of the os|system] [is this|is it|are we on|am i on|are you on|is running|is running here|runs here|is installed|is installed here|do you run|do we run|am i using|are you running|are we using|does this machine run|does this box run|is this machine running|is this box running|have we got here|do you have|is used here]
     [what is|what's|tell me|show|show me|print|give me|display|get|check|identify|name] [the |your |][distro|linux distribution|distribution|operating system|os|os version|os release|linux distro|os name|name of the operating system|operating system version|distro version|distribution and version|name of the distribution]
     [distro|os version|which linux|which os|what os|what linux|which distro|what distro|os release|cat the os release|is this debian or ubuntu|is this ubuntu|is this debian|are we on ubuntu|am i on debian|is it ubuntu or debian|is this linux debian|what's the os here|what system is it]
@@ -294,7 +368,7 @@ INTENTS = [
     [what|which] {x} version [is installed|is this|do we have|do you have|is there|is it|have we got|is available|am i running|are we using|runs here|is here|is on this machine|do i have]
     [what is|what's|tell me|show|show me|print|give me|get|check] the [version of {x}|{x} version|installed version of {x}|installed {x} version|version of {x} here]
     [{x} version|version of {x}|{x} --version|{x} version?|which {x}, i mean which version|how old is {x}|how new is {x}|which version of {x}]
-    """.replace("|which {x}, i mean which version", "").replace("|how old is {x}|how new is {x}", ""), _version, weight=1.5),
+    """.replace("|which {x}, i mean which version", "").replace("|how old is {x}|how new is {x}", ""), _version, weight=1.8),
     Intent("installed", """
     is {x} [installed|available|there|here|installed here|on this machine|present|on the path|in the path|available here|installed on this machine|usable]
     [do we have|do you have|have we got|have you got|is there|do i have|can i use|can you use|does this machine have|does this box have] {x} [|here|installed|on this machine|available]
@@ -363,8 +437,8 @@ INTENTS = [
     [fetch|download|get|curl|load|open|visit|read|access|request|show|show me|retrieve|pull] [|the page |the url |the website |the web page |the address ]{u}
     [what is at|what's at|what is on|what's on|what does the page] {u} [|say]
     """.replace("|what does the page] {u} [|say]", "] {u}").replace("|get|", "|").replace("|open|visit|read|access|request|show|show me|", "|visit|"), _fetch),
-    Intent("ping", f"""
-    [ping|can you ping|can you reach|is|try to reach|try to ping|are you able to reach|check the connection to|test the connection to|is there a connection to|can i reach] {{u}} [|reachable|online|please]
+    Intent("ping", """
+    [ping|can you ping|can you reach|is|try to reach|try to ping|are you able to reach|check the connection to|test the connection to|is there a connection to|can i reach] {u} [|reachable|online|please]
     """.replace("|is|", "|").replace("[|reachable|online|please]", "[|please]"), _ping),
     fact("net", "ping -c 1 8.8.8.8", "The network works.", (
         "[exit code 2]\nping: connect: Network is unreachable", "[exit code 127]\nbash: line 1: ping: command not found",

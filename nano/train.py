@@ -15,15 +15,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from nano import tokenizer as tokens
-from nano.dialogue import Dialogue, Writer, render
+from nano.dialogue import Dialogue, Writer, rename, render
 from nano.export import export
 from nano.model import Nano, Shape
 from nano.paths import BUILD, PACKAGED
 from nano.recording import record
 
 DIALOGUES = 24_000
-LENGTH = 320
-BATCH = 24
+LENGTH = 192
+BATCH = 40
 RATE = 4e-3
 WARM_UP = 100
 IGNORED = -100
@@ -34,7 +34,7 @@ Recorded = list[tuple[Dialogue, list[str]]]
 def main() -> None:
     """Does all of it and says what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2800)
+    parser.add_argument("--steps", type=int, default=2700)
     parser.add_argument("--dialogues", type=int, default=DIALOGUES)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=PACKAGED)
@@ -86,7 +86,7 @@ class Stream:
         targets = torch.full((BATCH, LENGTH), IGNORED)
         for row in range(BATCH):
             place = 0
-            while place < LENGTH - 60:
+            while place < LENGTH - 50:
                 ids, learn = self._next()
                 ids, learn = ids[: LENGTH + 1 - place], learn[: LENGTH + 1 - place]
                 size = len(ids) - 1
@@ -102,6 +102,7 @@ class Stream:
             self._rng.shuffle(self._left)
         dialogue, results = self._recorded[self._left.pop()]
         pieces = render(self._writer.reword(dialogue), results)
+        pieces = rename(dialogue, pieces, self._writer.names)
         ids: list[int] = []
         learn: list[bool] = []
         for encoded, (_, keep) in zip(
@@ -143,7 +144,10 @@ def train(model: Nano, stream: Stream, steps: int) -> Nano:
         if step % 100 == 99:
             spent = time.time() - started
             left = spent / (step + 1) * (steps - step - 1)
-            print(f"step {step + 1} loss {shown:.4f} rate {rate:.5f}, {spent:.0f} s, {left:.0f} s left", flush=True)
+            print(
+                f"step {step + 1} loss {shown:.4f} rate {rate:.5f}, {spent:.0f} s, {left:.0f} s left",
+                flush=True,
+            )
         if step % 500 == 499:
             torch.save(model.state_dict(), BUILD / "nano.pt")
     return model

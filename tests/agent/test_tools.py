@@ -58,7 +58,10 @@ def test_a_call_that_makes_no_sense_is_explained_to_the_model(name: str, argumen
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=1, max_size=60)
 
 
-@given(st.lists(st.tuples(texts, texts), max_size=3), texts.filter(lambda text: "```" not in text and text.strip()))
+@given(
+    st.lists(st.tuples(texts, texts), max_size=3),
+    texts.filter(lambda text: "```" not in text and text.strip()),
+)
 def test_a_transcript_reads_back_as_the_calls_that_it_was_written_from(
     steps: list[tuple[str, str]], answer: str
 ) -> None:

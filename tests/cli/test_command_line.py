@@ -54,7 +54,9 @@ def test_doctor_names_every_check(command_env: dict[str, str]) -> None:
     assert "user namespaces" in call(command_env, "doctor").stdout
 
 
-def test_without_bubblewrap_the_fix_is_told_and_nothing_runs(command_env: dict[str, str], tmp_path: Path) -> None:
+def test_without_bubblewrap_the_fix_is_told_and_nothing_runs(
+    command_env: dict[str, str], tmp_path: Path
+) -> None:
     env = command_env | {"PATH": str(tmp_path)}
     done = call(env, "run", "hello")
     assert done.returncode == 1
@@ -122,7 +124,11 @@ def test_the_key_is_shown_at_the_first_serve_only(command_env: dict[str, str]) -
 
 def _serve_once(env: dict[str, str]) -> str:
     process = subprocess.Popen(
-        [lm_sandbox(), "serve", "--port", "0"], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [lm_sandbox(), "serve", "--port", "0"],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     lines = []
     assert process.stdout is not None

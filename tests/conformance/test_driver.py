@@ -68,7 +68,9 @@ async def test_large_input_and_output_pass_through_whole(run: Run) -> None:
 
 
 async def test_a_long_command_and_environment_arrive_whole(run: Run) -> None:
-    result = await run("echo -n '" + "y" * 100_000 + "' | wc -c", env={f"V{i}": "z" * 30_000 for i in range(4)})
+    result = await run(
+        "echo -n '" + "y" * 100_000 + "' | wc -c", env={f"V{i}": "z" * 30_000 for i in range(4)}
+    )
     assert result.stdout.strip() == b"100000"
 
 
@@ -98,7 +100,12 @@ async def test_it_is_over_when_the_shell_ends_though_a_child_holds_the_pipe(run:
 
 @pytest.mark.parametrize(
     "stubborn",
-    ["sleep 60", "trap '' TERM INT HUP; sleep 60", "(setsid sleep 60 &) ; sleep 60", "nohup setsid sleep 60 & wait"],
+    [
+        "sleep 60",
+        "trap '' TERM INT HUP; sleep 60",
+        "(setsid sleep 60 &) ; sleep 60",
+        "nohup setsid sleep 60 & wait",
+    ],
 )
 async def test_a_time_out_ends_all_that_was_started(run: Run, stubborn: str) -> None:
     result = await run(stubborn, timeout_s=0.5)
@@ -166,7 +173,7 @@ async def test_a_slow_reader_slows_the_command_and_loses_nothing(run: Run) -> No
 
 
 async def test_descriptors_are_limited(run: Run) -> None:
-    result = await run("for i in $(seq 300); do eval \"exec {fd$i}</dev/null\" || exit 9; done")
+    result = await run('for i in $(seq 300); do eval "exec {fd$i}</dev/null" || exit 9; done')
     assert result.exit_code != 0
 
 
@@ -206,7 +213,9 @@ async def test_what_is_told_as_enforced_is_what_the_kernel_has(driver: SandboxDr
     assert "64" in enforced.limits["pids"]
 
 
-async def test_a_sandbox_that_is_destroyed_under_a_command_is_told_as_failed(driver: SandboxDriver, run: Run) -> None:
+async def test_a_sandbox_that_is_destroyed_under_a_command_is_told_as_failed(
+    driver: SandboxDriver, run: Run
+) -> None:
     started = anyio.Event()
 
     async def sink(chunk: OutputChunk) -> None:

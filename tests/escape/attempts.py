@@ -16,7 +16,7 @@ class Attempt:
 
 
 def _reads(path: str) -> str:
-    return f'cat {path} 2>/dev/null | grep -q . && echo {THROUGH}'
+    return f"cat {path} 2>/dev/null | grep -q . && echo {THROUGH}"
 
 
 def _writes(path: str) -> str:

@@ -23,7 +23,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 async def test_a_key_is_known_again_with_its_scopes(database: Database) -> None:
     issued = await KeyStore(database).issue("ci", frozenset({Scope.MODELS}))
     principal = await KeyStore(database).authenticate(issued.token)
-    assert (principal.id, principal.name, principal.scopes) == (issued.id, "ci", {Scope.MODELS})
+    assert (principal.id, principal.name, principal.scopes) == (issued.id, "ci", frozenset({Scope.MODELS}))
 
 
 async def test_nothing_in_the_database_gives_the_key_away(database: Database, tmp_path: Path) -> None:
@@ -50,7 +50,9 @@ async def test_a_short_chosen_key_is_refused(database: Database) -> None:
         await KeyStore(database).issue("me", frozenset(), token="secret")
 
 
-async def test_the_local_key_is_made_once_and_only_its_user_can_read_it(database: Database, tmp_path: Path) -> None:
+async def test_the_local_key_is_made_once_and_only_its_user_can_read_it(
+    database: Database, tmp_path: Path
+) -> None:
     local, store = LocalKey(tmp_path / "api-key"), KeyStore(database)
     first = await local.ensure(store)
     assert await local.ensure(store) == first == local.read()

@@ -33,7 +33,9 @@ def test_tool_calls_are_put_together_by_their_index() -> None:
     one = {"index": 0, "id": "x", "function": {"name": "bash", "arguments": '{"com'}}
     two = {"index": 1, "id": "y", "function": {"name": "bash", "arguments": "{}"}}
     rest = {"index": 0, "function": {"arguments": 'mand": "ls"}'}}
-    _, stream = feed(chunk(tool_calls=[one, two]), chunk(tool_calls=[rest]), chunk(finish_reason="tool_calls"))
+    _, stream = feed(
+        chunk(tool_calls=[one, two]), chunk(tool_calls=[rest]), chunk(finish_reason="tool_calls")
+    )
     assert stream.end().tool_calls == (
         ToolCall("x", "bash", '{"command": "ls"}'),
         ToolCall("y", "bash", "{}"),
@@ -59,15 +61,22 @@ def test_a_stream_that_breaks_off_is_no_answer() -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["choices", "delta", "content", "tool_calls", "index", "function", "usage", "name"]), inner
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["choices", "delta", "content", "tool_calls", "index", "function", "usage", "name"]
+            ),
+            inner,
+        )
     ),
     max_leaves=12,
 )
 
 
-@given(st.lists(st.text(max_size=30) | json_values.map(lambda value: "data: " + json.dumps(value)), max_size=8))
+@given(
+    st.lists(st.text(max_size=30) | json_values.map(lambda value: "data: " + json.dumps(value)), max_size=8)
+)
 def test_garbage_never_breaks_the_reader(lines: list[str]) -> None:
     stream = ChatStream()
     for line in lines:

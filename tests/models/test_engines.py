@@ -66,7 +66,9 @@ def pid_of(engine: LlamaCppEngine) -> int:
     return worker._process.pid
 
 
-async def test_a_model_is_loaded_when_first_needed_and_answers(engine: LlamaCppEngine, chat: ChatClient) -> None:
+async def test_a_model_is_loaded_when_first_needed_and_answers(
+    engine: LlamaCppEngine, chat: ChatClient
+) -> None:
     assert await state(engine) is ModelState.AVAILABLE
     async with engine.acquire("nano") as lease:
         assert await answer(chat, lease)
@@ -131,7 +133,9 @@ async def test_a_worker_that_crashes_again_is_waited_for(engine: LlamaCppEngine,
         assert await state(engine) is ModelState.LOADED
 
 
-async def test_an_idle_model_is_unloaded_and_a_leased_one_is_not(engine: LlamaCppEngine, clock: Clock) -> None:
+async def test_an_idle_model_is_unloaded_and_a_leased_one_is_not(
+    engine: LlamaCppEngine, clock: Clock
+) -> None:
     async with engine.acquire("nano"):
         clock.now = 1000
         await engine.unload_idle()
@@ -191,9 +195,8 @@ async def test_too_long_a_prompt_is_refused_with_both_numbers(tmp_path: Path, ch
 
 
 async def test_leaving_the_engine_ends_its_workers(tmp_path: Path) -> None:
-    async with LlamaCppEngine(LlamaCppSettings(), tmp_path) as engine:
-        async with engine.acquire("nano"):
-            pid = pid_of(engine)
+    async with LlamaCppEngine(LlamaCppSettings(), tmp_path) as engine, engine.acquire("nano"):
+        pid = pid_of(engine)
     assert not Path(f"/proc/{pid}").exists()
 
 
@@ -245,7 +248,9 @@ async def test_an_engine_that_answers_nonsense_is_unavailable(reply: bytes) -> N
                 await engine.models()
 
 
-async def test_an_engine_that_is_down_says_how_to_start_it_and_is_left_out_of_the_list(tmp_path: Path) -> None:
+async def test_an_engine_that_is_down_says_how_to_start_it_and_is_left_out_of_the_list(
+    tmp_path: Path,
+) -> None:
     ollama = OllamaEngine("http://127.0.0.1:9", 0.5)
     async with ModelRegistry([ollama, LlamaCppEngine(LlamaCppSettings(), tmp_path)]) as registry:
         with pytest.raises(EngineUnavailable, match="ollama serve"):
@@ -279,7 +284,11 @@ async def test_a_gguf_of_the_user_is_the_default_instead_of_the_demo(tmp_path: P
     [
         (http(b'{"error": {"message": "no such tool"}}', "400 Bad Request"), UpstreamError, "no such tool"),
         (http(b"boom", "500 Server Error"), UpstreamError, "500"),
-        (http(b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n', extra=99), EngineUnavailable, "broke off"),
+        (
+            http(b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n', extra=99),
+            EngineUnavailable,
+            "broke off",
+        ),
         (b"", EngineUnavailable, "broke off"),
     ],
 )

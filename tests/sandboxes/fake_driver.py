@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import anyio
-from anyio.abc import ByteReceiveStream
+from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from lm_sandbox.errors import SandboxNotFound
 from lm_sandbox.sandboxes.driver import (
@@ -31,7 +31,7 @@ class Done:
     """A process that has ended well."""
 
     def __init__(self) -> None:
-        self.stdin = None
+        self.stdin: ByteSendStream | None = None
         self.stdout: ByteReceiveStream = Empty()
         self.stderr: ByteReceiveStream = Empty()
 

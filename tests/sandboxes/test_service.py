@@ -3,7 +3,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from lm_sandbox.config import SandboxSettings
-from lm_sandbox.errors import DriverUnavailable, Forbidden, Gone, Invalid, NoCapacity, SandboxNotFound, TooLarge
+from lm_sandbox.errors import (
+    DriverUnavailable,
+    Forbidden,
+    Gone,
+    Invalid,
+    NoCapacity,
+    SandboxNotFound,
+    TooLarge,
+)
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.driver import Limits
 from lm_sandbox.sandboxes.service import NewCommand, NewSandbox, SandboxService, SandboxState

@@ -93,7 +93,9 @@ def test_responses_stream_in_the_sdks_own_order(sdk: openai.OpenAI) -> None:
 
 
 def test_a_sandbox_can_be_named_as_the_container(sdk: openai.OpenAI, server: Server) -> None:
-    first = sdk.responses.create(model="nano", input="create an empty file called z.txt", tools=[{"type": "shell"}])
+    first = sdk.responses.create(
+        model="nano", input="create an empty file called z.txt", tools=[{"type": "shell"}]
+    )
     call = first.output[0]
     assert call.type == "shell_call"
     assert call.environment is not None

@@ -27,7 +27,11 @@ async def test_every_route_but_health_needs_a_key(client: httpx.AsyncClient, set
         if path in OPEN_PATHS:
             continue
         concrete = path.replace("{sandbox_id}", "sb_x").replace("{name}", "nano")
-        for headers in ({"Authorization": ""}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic x"}):
+        for headers in (
+            {"Authorization": ""},
+            {"Authorization": "Bearer wrong"},
+            {"Authorization": "Basic x"},
+        ):
             answer = await client.request(method, concrete, headers=headers, json={})
             assert answer.status_code == 401, (method, path)
             assert answer.headers["www-authenticate"] == "Bearer"
@@ -120,7 +124,9 @@ async def test_a_command_over_the_size_limit_is_413(client: httpx.AsyncClient) -
     assert "stdin" in answer.json()["detail"]
 
 
-async def test_a_body_over_the_size_limit_is_413_declared_or_not(client: httpx.AsyncClient, settings: Settings) -> None:
+async def test_a_body_over_the_size_limit_is_413_declared_or_not(
+    client: httpx.AsyncClient, settings: Settings
+) -> None:
     size = settings.max_body_bytes + 1
     declared = await client.post("/v1/sandboxes", content=b"x" * size)
     assert declared.status_code == 413
@@ -205,7 +211,12 @@ async def test_what_a_shell_model_cannot_honour_is_refused_by_name(
 
 
 async def test_agents_unknown_tools_are_left_out_and_named(client: httpx.AsyncClient) -> None:
-    body = {"model": "nano", "input": "hello", "tools": [{"type": "web_search"}, {"type": "shell"}], "novel": 1}
+    body = {
+        "model": "nano",
+        "input": "hello",
+        "tools": [{"type": "web_search"}, {"type": "shell"}],
+        "novel": 1,
+    }
     answer = await client.post("/v1/responses", json=body)
     assert answer.status_code == 200
     assert answer.headers["x-lm-sandbox-tools-left-out"] == "web_search"

@@ -14,7 +14,8 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.seccomp import build_filter
 from lm_sandbox.sandboxes.drivers.bubblewrap.tree import Row, belonging
 
 V1 = "\n".join(
-    f"cgroup /sys/fs/cgroup/{name} cgroup rw,nosuid,{name} 0 0" for name in ("cpu", "memory", "pids", "freezer")
+    f"cgroup /sys/fs/cgroup/{name} cgroup rw,nosuid,{name} 0 0"
+    for name in ("cpu", "memory", "pids", "freezer")
 )
 V2 = "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0"
 HOST = HostView(existing=frozenset({"/etc/ssl/certs", "/proc/kcore"}), links=frozenset({"bin", "lib"}))

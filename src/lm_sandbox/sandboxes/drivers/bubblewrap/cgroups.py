@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import anyio
+
 from lm_sandbox.sandboxes.driver import Limit, Limits
 
 CONTROLLERS = ("cpu", "memory", "pids")
@@ -157,6 +159,12 @@ class Group:
             with suppress(OSError):
                 Path(path).rmdir()
         return not any(Path(path).exists() for path in self.paths)
+
+    async def remove_when_empty(self, patience_s: float = 10.0) -> None:
+        """Removes the folders as soon as the last process has left, which nothing tells of."""
+        with anyio.move_on_after(patience_s):
+            while not self.remove():  # noqa: ASYNC110 - the kernel sets no event
+                await anyio.sleep(0.002)
 
     def _oom_file(self) -> Path:
         return self.folders["memory"] / ("memory.oom_control" if self.version == 1 else "memory.events")

@@ -29,7 +29,11 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
     interesting_paths,
     sandbox_arguments,
 )
-from lm_sandbox.sandboxes.drivers.bubblewrap.checks import bwrap_version, check_host
+from lm_sandbox.sandboxes.drivers.bubblewrap.checks import (
+    DELEGATE_FIX,
+    bwrap_version,
+    check_host,
+)
 from lm_sandbox.sandboxes.drivers.bubblewrap.enforced import describe
 from lm_sandbox.sandboxes.drivers.bubblewrap.launch import Launcher, memory_file
 from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox
@@ -186,8 +190,8 @@ class BubblewrapDriver:
     async def _undo(self, sandbox: SandboxId, uid: int | None, group: cgroups.Group | None) -> None:
         with anyio.CancelScope(shield=True), anyio.move_on_after(CREATE_S):
             await self._launcher.ask("abort", {"sandbox": sandbox})
-            while group is not None and not group.remove():
-                await anyio.sleep(0.01)
+            if group is not None:
+                await group.remove_when_empty()
         if uid is not None:
             self._uids.release(uid)
 
@@ -198,7 +202,11 @@ class BubblewrapDriver:
         cgroups.sweep(found)
         try:
             folders = cgroups.prepare(found, root=self._root)
-        except OSError:
+        except OSError as error:
+            if self._require_cgroups:
+                raise DriverUnavailable(
+                    f"control groups: the kernel refused one: {error.strerror}. {DELEGATE_FIX}"
+                ) from error
             return None
         return cgroups.Hierarchy(found.version, folders)
 
@@ -214,14 +222,13 @@ async def _meet_init(info: int, ready: int) -> tuple[int, int]:
         raise DriverUnavailable("bwrap ended at once; 'lm-sandbox doctor' says what is missing.")
     pid = int(json.loads(told)["child-pid"])
     pidfd = os.pidfd_open(pid)
-    try:
+    with ExitStack() as held:
+        held.callback(os.close, pidfd)
         if await _read_all(ready) != b"ready\n":
             raise DriverUnavailable(
                 "bwrap could not set the sandbox up; 'lm-sandbox doctor' says what is missing."
             )
-    except BaseException:
-        os.close(pidfd)
-        raise
+        held.pop_all()
     return pidfd, pid
 
 

@@ -5,8 +5,8 @@ import a module from the sandbox's files. It is single-threaded, so that forking
 into a user namespace is allowed.
 
 Requests come as JSON with descriptors over a SOCK_SEQPACKET socket, whose number is the argument.
-When that socket ends, the server is gone: everything that was started is killed, its cgroups are removed, and the
-launcher ends.
+When that socket ends, the server is gone: everything that was started is killed, its cgroups are
+removed, and the launcher ends.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - no pathlib here
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 import zygote  # type: ignore[import-not-found]
 
 sys.path.clear()
@@ -33,6 +33,8 @@ Message = dict[str, Any]
 # Clear of every number that bwrap's descriptors are moved to.
 SAFE_FD = 512
 MESSAGE_BYTES = 256 * 1024
+# How often the launcher looks whether the killed have gone.
+PATIENCE = 200
 MAX_FDS = 32
 PR_SET_PDEATHSIG = 1
 CLONE_NEWNS = 0x00020000
@@ -122,14 +124,16 @@ class Launcher:
             _quietly(signal.pidfd_send_signal, init, signal.SIGKILL)
         for pid in (*self.zygotes.values(), *self.monitors.values()):
             _quietly(os.kill, pid, signal.SIGKILL)
-        for _ in range(200):
-            left = [path for paths in self.cgroups.values() for path in paths if os.path.isdir(path)]
-            for path in left:
+        paths = {path for paths in self.cgroups.values() for path in paths}
+        for _ in range(PATIENCE):
+            for path in paths:
                 _quietly(os.rmdir, path)
-            if not left:
-                return
+            if not any(map(os.path.isdir, paths)):
+                break
             _reap()
             time.sleep(0.02)
+        for parent in set(map(os.path.dirname, paths)):
+            _quietly(os.rmdir, parent)
 
 
 def _become_bwrap(request: Message, fds: list[int]) -> None:

@@ -101,15 +101,8 @@ class BubblewrapSandbox:
         os.close(self._init)
         with suppress(DriverUnavailable):
             await launcher.ask("forget", {"sandbox": self.id})
-        await self._remove_group()
-
-    async def _remove_group(self) -> None:
-        if self._group is None:
-            return
-        with anyio.move_on_after(END_S):
-            # The zygote leaves on its own when its socket is closed; nothing tells of the moment.
-            while not self._group.remove():
-                await anyio.sleep(0.002)
+        if self._group is not None:
+            await self._group.remove_when_empty()
 
     async def _zygote_of(self, launcher: Launcher) -> Channel:
         async with self._start_lock:
