@@ -49,7 +49,7 @@ def test_doctor_names_every_check(command_env: dict[str, str]) -> None:
     report = json.loads(done.stdout)
     assert done.returncode == 0
     assert {check["name"] for check in report["checks"]} == {
-        "bubblewrap", "user namespaces", "system call filter", "control groups",
+        "bubblewrap", "user namespaces", "system call filter", "control groups", "cpu controller",
     }  # fmt: skip
     assert "user namespaces" in call(command_env, "doctor").stdout
 
@@ -186,3 +186,28 @@ def test_the_next_server_removes_what_a_killed_one_left(command_env: dict[str, s
     assert NOWHERE in command_env.values()
     assert call(command_env, "exec", "true").returncode == 0
     assert not stale.parent.exists()
+
+
+def test_an_ordinary_user_starts_again_in_a_delegated_scope(tmp_path: Path) -> None:
+    """Systemd cannot run here: a stand-in for systemd-run shows what it is asked for."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    stand_in = folder / "systemd-run"
+    stand_in.write_text('#!/bin/sh\necho "$LM_SANDBOX_SCOPE $*"\n')
+    stand_in.chmod(0o755)
+    code = (
+        "import os, sys; from lm_sandbox.cli import scope; os.geteuid = lambda: 1000; "
+        "scope.is_delegated = lambda: False; sys.argv = ['lm-sandbox', 'run', 'hi']; scope.enter_scope()"
+    )
+    env = {"PATH": f"{folder}:/usr/bin:/bin"}
+    done = subprocess.run(
+        [Path(lm_sandbox()).with_name("python"), "-c", code],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    shutil.rmtree(folder)
+    assert "1 --user --scope --quiet -p Delegate=yes" in done.stdout
+    assert done.stdout.rstrip().endswith("lm-sandbox run hi")
+    assert tmp_path.exists()

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from lm_sandbox import __version__
+from lm_sandbox.cli.scope import enter_scope
 from lm_sandbox.config import Settings
 from lm_sandbox.errors import LmSandboxError
 
@@ -39,6 +40,7 @@ def run(
     """Ask a model that may run bash in a sandbox, and watch it."""
     from lm_sandbox.cli.run import run_prompt  # noqa: PLC0415 - each command loads only its own
 
+    enter_scope()
     _finish(partial(run_prompt, load_settings(), prompt, model, as_json=as_json))
 
 
@@ -51,6 +53,7 @@ def execute(
     """Run a command in a new sandbox; its exit status is this one's."""
     from lm_sandbox.cli.exec import run_command  # noqa: PLC0415
 
+    enter_scope()
     _finish(partial(run_command, load_settings(), command, timeout_s, as_json=as_json))
 
 
@@ -61,6 +64,8 @@ def serve(
 ) -> None:
     """Serve the API over HTTP."""
     from lm_sandbox.cli.serve import serve as serve_http  # noqa: PLC0415
+
+    enter_scope()
 
     async def forever() -> int:
         await serve_http(load_settings(host=host, port=port))
@@ -74,6 +79,7 @@ def doctor(as_json: AsJson = False) -> None:
     """Say what this host gives, what it lacks, and how to mend it."""
     from lm_sandbox.cli.doctor import examine  # noqa: PLC0415
 
+    enter_scope()
     _finish(partial(examine, load_settings(), as_json=as_json))
 
 

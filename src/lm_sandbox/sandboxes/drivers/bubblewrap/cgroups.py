@@ -15,9 +15,11 @@ import anyio
 from lm_sandbox.sandboxes.driver import Limit, Limits
 
 CONTROLLERS = ("cpu", "memory", "pids")
+# Older systemd delegates no more to users; without cpu the time of a sandbox is not held, and told so.
+REQUIRED = ("memory", "pids")
 PERIOD_US = 100_000
 # A kernel without swap accounting has none.
-OPTIONAL_FILES = ("memory.swap.max",)
+OPTIONAL_FILES = ("memory.swap.max", "cpu.max")
 OURS = re.compile(r"^lm-sandbox-(\d+)$")
 
 
@@ -121,6 +123,11 @@ class Group:
             Limit.PIDS: os.open(self.folders["pids"] / "pids.events", os.O_RDONLY | os.O_CLOEXEC),
         }
 
+    @property
+    def holds_cpu(self) -> bool:
+        """Whether CPU time is limited."""
+        return self.version == 1 or (self.folders["cpu"] / "cpu.max").exists()
+
     def hits(self) -> dict[Limit, int]:
         """Counts how often each limit was hit since the group was made."""
         return {
@@ -220,7 +227,9 @@ def remove_tree(folder: Path) -> None:
 
 
 def _enable(folder: Path) -> None:
-    (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in CONTROLLERS))
+    there = (folder / "cgroup.controllers").read_text().split()
+    wanted = [name for name in CONTROLLERS if name in there or name in REQUIRED]
+    (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in wanted))
 
 
 def _leave(folder: Path) -> None:

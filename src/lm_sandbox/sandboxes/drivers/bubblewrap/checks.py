@@ -20,6 +20,11 @@ DELEGATE_FIX = (
     "Run it in a scope of its own: systemd-run --user --scope -p Delegate=yes lm-sandbox serve. "
     "To go on with weaker limits instead, set LM_SANDBOX_SANDBOX__REQUIRE_CGROUPS=false"
 )
+CPU_FIX = (
+    "Let systemd delegate it: sudo mkdir -p /etc/systemd/system/user@.service.d && "
+    "printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | "
+    "sudo tee /etc/systemd/system/user@.service.d/delegate.conf, then log in again"
+)
 CONTAINER_FIX = (
     "In Docker, start the container with --security-opt seccomp=unconfined "
     "--security-opt systempaths=unconfined (and apparmor=unconfined where AppArmor is on)"
@@ -39,7 +44,13 @@ def check_host(*, require_cgroups: bool = True) -> list[Check]:
     if bwrap is None:
         fix = "Install it: sudo apt-get install bubblewrap"
         return [Check("bubblewrap", ok=False, detail="bwrap is not installed", fix=fix)]
-    return [_version(bwrap), _namespaces(bwrap), _filter(), _cgroups(required=require_cgroups)]
+    return [
+        _version(bwrap),
+        _namespaces(bwrap),
+        _filter(),
+        _cgroups(required=require_cgroups),
+        _cpu_controller(),
+    ]
 
 
 def bwrap_version(bwrap: str) -> tuple[int, ...]:
@@ -112,18 +123,40 @@ def _filter() -> Check:
     return Check(name, ok=True, detail=f"{size} instructions")
 
 
-def _cgroups(*, required: bool) -> Check:
-    name = "control groups"
-    found = cgroups.find_hierarchy(
+def is_delegated() -> bool:
+    """Whether this user can make cgroups that hold memory and processes."""
+    return _cgroups(required=True).ok
+
+
+def _find_hierarchy() -> cgroups.Hierarchy | None:
+    return cgroups.find_hierarchy(
         Path("/proc/self/cgroup").read_text(),
         Path("/proc/self/mounts").read_text(),
         root=os.geteuid() == 0,
     )
+
+
+def _cpu_controller() -> Check:
+    name = "cpu controller"
+    found = _find_hierarchy()
+    there = found is not None and "cpu" in found.parents
+    if found is not None and found.version == 2:  # noqa: PLR2004 - the version's own number
+        file = found.parents["cpu"] / "cgroup.controllers"
+        there = file.exists() and "cpu" in file.read_text().split()
+    if there:
+        return Check(name, ok=True, detail="CPU time can be limited", required=False)
+    detail = "CPU time of sandboxes is not limited"
+    return Check(name, ok=False, detail=detail, fix=CPU_FIX, required=False)
+
+
+def _cgroups(*, required: bool) -> Check:
+    name = "control groups"
+    found = _find_hierarchy()
     if found is None:
         detail = "cpu, memory and pids controllers are not mounted"
         return Check(name, ok=False, detail=detail, fix=DELEGATE_FIX, required=required)
     if not all(os.access(parent, os.W_OK) for parent in found.parents.values()):
         detail = f"version {found.version}, but not delegated to this user"
         return Check(name, ok=False, detail=detail, fix=DELEGATE_FIX, required=required)
-    detail = f"version {found.version}: cpu, memory, pids"
+    detail = f"version {found.version}: memory, pids"
     return Check(name, ok=True, detail=detail, required=required)

@@ -112,8 +112,7 @@ class BubblewrapDriver:
                 raise DriverUnavailable(f"The kernel refused a sandbox: {error.strerror}.") from error
             raise
         self._sandboxes[sandbox] = made
-        version = None if group is None else group.version
-        return describe(spec.limits, uid=uid, cgroup_version=version)
+        return describe(spec.limits, uid=uid, group=group)
 
     async def spawn(self, sandbox: SandboxId, command: CommandSpec) -> Process:
         """Starts a program in the sandbox."""

@@ -3,17 +3,19 @@
 import os
 
 from lm_sandbox.sandboxes.driver import MIB, Enforced, Limits
+from lm_sandbox.sandboxes.drivers.bubblewrap.cgroups import Group
 
 
-def describe(limits: Limits, *, uid: int | None, cgroup_version: int | None) -> Enforced:
+def describe(limits: Limits, *, uid: int | None, group: Group | None) -> Enforced:
     """Tells what is set up, and by what each limit is held.
 
     Args:
         limits: What was set.
         uid: The sandbox's own host user id, or None for the server's.
-        cgroup_version: 1 or 2, or None where rlimits stand in.
+        group: Its cgroups, or None where rlimits stand in.
     """
-    groups = f"cgroup v{cgroup_version}" if cgroup_version else None
+    groups = f"cgroup v{group.version}" if group else None
+    cpus = group is not None and group.holds_cpu
     memory = (limits.memory_bytes + (limits.disk_bytes if groups else 0)) // MIB
     return Enforced(
         driver="bubblewrap",
@@ -22,7 +24,7 @@ def describe(limits: Limits, *, uid: int | None, cgroup_version: int | None) -> 
         network="none",
         seccomp=True,
         limits={
-            "cpus": f"{limits.cpus:g} ({groups})" if groups else "none",
+            "cpus": f"{limits.cpus:g} ({groups})" if cpus else "none",
             "memory": f"{memory} MiB ({groups})" if groups else f"{memory} MiB a process (rlimit)",
             "pids": f"{limits.pids} ({groups or 'rlimit'})",
             "disk": f"{limits.disk_bytes // MIB} MiB "
