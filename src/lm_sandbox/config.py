@@ -5,12 +5,13 @@ command line flags. A component is handed its own subtree only.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
+    DotEnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -88,6 +89,17 @@ class AgentSettings(Section):
     )
 
 
+class OwnDotEnv(DotEnvSettingsSource):
+    """Reads `.env`, in which other programs' variables may stand too."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in super().__call__().items()
+            if name in self.settings_cls.model_fields
+        }
+
+
 class Settings(BaseSettings):
     """The whole tree."""
 
@@ -123,6 +135,6 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        del file_secret_settings
+        del file_secret_settings, dotenv_settings
         toml = TomlConfigSettingsSource(settings_cls)
-        return init_settings, env_settings, dotenv_settings, toml
+        return init_settings, env_settings, OwnDotEnv(settings_cls), toml

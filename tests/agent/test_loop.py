@@ -12,7 +12,7 @@ from lm_sandbox.config import AgentSettings
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.models.chat import ChatDelta, ChatMessage, ToolCall, Usage
 from lm_sandbox.models.engine import Lease
-from lm_sandbox.sandboxes.service import NewSandbox
+from lm_sandbox.sandboxes.sandbox import NewSandbox
 from lm_sandbox.surfaces.deps import Services
 
 pytestmark = pytest.mark.anyio

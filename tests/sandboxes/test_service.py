@@ -14,7 +14,8 @@ from lm_sandbox.errors import (
 )
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.driver import Limits
-from lm_sandbox.sandboxes.service import NewCommand, NewSandbox, SandboxService, SandboxState
+from lm_sandbox.sandboxes.sandbox import NewCommand, NewSandbox, SandboxState
+from lm_sandbox.sandboxes.service import SandboxService
 from tests.sandboxes.fake_driver import FakeDriver
 
 ANNA = Principal("anna", "Anna", frozenset({Scope.SANDBOXES}))

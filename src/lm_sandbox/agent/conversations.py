@@ -8,7 +8,8 @@ import anyio
 
 from lm_sandbox.errors import Gone, SandboxNotFound
 from lm_sandbox.identity.principals import Principal
-from lm_sandbox.sandboxes.service import NewSandbox, Sandbox, SandboxService
+from lm_sandbox.sandboxes.sandbox import NewSandbox, Sandbox
+from lm_sandbox.sandboxes.service import SandboxService
 
 REMEMBERED_CONVERSATIONS = 4096
 

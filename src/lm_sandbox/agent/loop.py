@@ -29,7 +29,8 @@ from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.engine import Lease
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.output import OutputChunk
-from lm_sandbox.sandboxes.service import NewCommand, SandboxService
+from lm_sandbox.sandboxes.sandbox import NewCommand
+from lm_sandbox.sandboxes.service import SandboxService
 
 Emit = Callable[[Event], Awaitable[None]]
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from lm_sandbox.cli.connection import check, connect
 from lm_sandbox.config import Settings
+from lm_sandbox.errors import ModelNotFound
 
 LABEL = 9
 EXAMPLES = (
@@ -49,7 +50,10 @@ async def _choose(client: httpx.AsyncClient, model: str | None) -> dict[str, Any
     if model is not None:
         return dict((await check(await client.get(f"/v1/models/{model}"))).json())
     rows = (await check(await client.get("/v1/models"))).json()["data"]
-    return dict(next(row for row in rows if row["default"]))
+    default = next((row for row in rows if row["default"]), None)
+    if default is None:
+        raise ModelNotFound("default", [row["id"] for row in rows])
+    return dict(default)
 
 
 async def _events(answer: httpx.Response) -> AsyncIterator[Event]:

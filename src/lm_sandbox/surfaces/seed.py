@@ -8,7 +8,7 @@ from lm_sandbox.errors import UpstreamError
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.models.chat import ChatMessage
 from lm_sandbox.models.engine import Engine
-from lm_sandbox.sandboxes.service import NewCommand
+from lm_sandbox.sandboxes.sandbox import NewCommand
 from lm_sandbox.surfaces.deps import Deps, ModelCaller, SandboxCaller, Services
 from lm_sandbox.surfaces.errors import problem, route_class
 from lm_sandbox.surfaces.streams import while_connected

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lm_sandbox.sandboxes.commands import CommandResult
 from lm_sandbox.sandboxes.driver import MIB, Limits
-from lm_sandbox.sandboxes.service import NewCommand, NewSandbox, Sandbox
+from lm_sandbox.sandboxes.sandbox import NewCommand, NewSandbox, Sandbox
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w][\w .:@-]*$")]

@@ -3,8 +3,10 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from lm_sandbox.errors import ModelFailed, ModelNotFound
 from lm_sandbox.models.engine import Model
-from lm_sandbox.surfaces.deps import Deps, ModelCaller
+from lm_sandbox.models.registry import public_names
+from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
 from lm_sandbox.surfaces.errors import route_class
 from lm_sandbox.surfaces.openai.errors import openai_error
 
@@ -39,10 +41,10 @@ async def list_models(caller: ModelCaller, deps: Deps) -> ModelList:
     """Lists every model of every engine that answers, and each with `+bash`."""
     del caller
     models = await deps.models.models()
-    default = await deps.models.default() if models else None
+    default = await _default(deps)
     rows = [
-        _render(model, model.name + suffix, default=model == default and not suffix)
-        for model in models
+        _render(model, name + suffix, default=model == default and not suffix)
+        for name, model in zip(public_names(models), models, strict=True)
         for suffix in ("", BASH_SUFFIX)
     ]
     return ModelList(data=rows)
@@ -53,7 +55,15 @@ async def get_model(name: str, caller: ModelCaller, deps: Deps) -> ModelOut:
     """Tells about one model."""
     del caller
     _, model = await deps.models.resolve(name.removesuffix(BASH_SUFFIX))
-    return _render(model, name, default=model == await deps.models.default())
+    return _render(model, name, default=model == await _default(deps))
+
+
+async def _default(deps: Services) -> Model | None:
+    """The default model; none where the user has named one that is not there."""
+    try:
+        return await deps.models.default()
+    except (ModelNotFound, ModelFailed):
+        return None
 
 
 def _render(model: Model, name: str, *, default: bool) -> ModelOut:

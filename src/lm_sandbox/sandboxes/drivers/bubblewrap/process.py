@@ -104,28 +104,28 @@ class BubblewrapProcess:
 class Pipes:
     """The pipes of one command, while it is started.
 
+    Attributes:
+        ours: The server's ends: standard output, standard error, and standard input or None.
+        theirs: The command's ends, in the same order; closed by `close`.
+
     Args:
         stdin: Whether it gets one for its input.
     """
 
     def __init__(self, *, stdin: bool) -> None:
-        self.ours: list[int] = []
-        self.theirs: list[int] = []
-        for reads in (True, True, False) if stdin else (True, True):
-            read, write = os.pipe2(os.O_CLOEXEC)
-            mine, other = (read, write) if reads else (write, read)
-            os.set_blocking(mine, False)
-            self.ours.append(mine)
-            self.theirs.append(other)
-
-    def started(self) -> tuple[int, int, int | None]:
-        """Gives up the server's ends: standard output, standard error, standard input."""
-        stdout, stderr, *stdin = self.ours
-        self.ours = []
-        return stdout, stderr, stdin[0] if stdin else None
+        out, error = _pipe(), _pipe()
+        feed = _pipe() if stdin else None
+        self.ours = (out[0], error[0], feed[1] if feed else None)
+        self.theirs = [out[1], error[1], *([feed[0]] if feed else [])]
+        for fd in self.ours:
+            if fd is not None:
+                os.set_blocking(fd, False)
 
     def close(self) -> None:
-        """Closes what is still held."""
-        for fd in (*self.ours, *self.theirs):
+        """Closes the command's ends, of which it has its own copies by now."""
+        for fd in self.theirs:
             os.close(fd)
-        self.ours, self.theirs = [], []
+
+
+def _pipe() -> tuple[int, int]:
+    return os.pipe2(os.O_CLOEXEC)

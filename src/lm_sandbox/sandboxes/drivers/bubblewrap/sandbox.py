@@ -95,7 +95,7 @@ class BubblewrapSandbox:
         if self._zygote is not None:
             self._zygote.close()
             self._zygote = None
-        self._lose_all()
+        self._lose_all(alive=False)
         with anyio.move_on_after(END_S):
             await anyio.wait_readable(self._init)
         os.close(self._init)
@@ -147,30 +147,28 @@ class BubblewrapSandbox:
     async def _spawn(self, zygote: Channel, command: CommandSpec) -> BubblewrapProcess:
         number = next(self._numbers)
         cookie = f"{self.id}-{number}"
+        before = self._group.hits() if self._group else {}
         pipes = Pipes(stdin=command.stdin)
+        process = BubblewrapProcess(
+            number,
+            pipes.ours,
+            hits=partial(self._hits_since, before),
+            send_signal=partial(self._signal, number),
+            kill_tree=partial(self._kill_tree, cookie),
+        )
+        self._running[number] = process
+        order = {
+            "id": number,
+            "argv": list(command.argv),
+            "env": {**command.env, COOKIE: cookie},
+            "cwd": command.cwd,
+            "stdin": command.stdin,
+        }
         try:
-            before = self._group.hits() if self._group else {}
-            process = BubblewrapProcess(
-                number,
-                (pipes.ours[0], pipes.ours[1], pipes.ours[2] if command.stdin else None),
-                hits=partial(self._hits_since, before),
-                send_signal=partial(self._signal, number),
-                kill_tree=partial(self._kill_tree, cookie),
-            )
-            self._running[number] = process
-            await zygote.send(
-                {
-                    "id": number,
-                    "argv": list(command.argv),
-                    "env": {**command.env, COOKIE: cookie},
-                    "cwd": command.cwd,
-                    "stdin": command.stdin,
-                },
-                pipes.theirs,
-            )
-            pipes.started()
+            await zygote.send(order, pipes.theirs)
         except BaseException:
-            self._running.pop(number, None)
+            del self._running[number]
+            await process.aclose()
             raise
         finally:
             pipes.close()
@@ -188,12 +186,12 @@ class BubblewrapSandbox:
 
     def _on_end(self) -> None:
         self._ready.set()
-        self._lose_all()
+        self._lose_all(alive=self.alive)
 
-    def _lose_all(self) -> None:
+    def _lose_all(self, *, alive: bool) -> None:
         running, self._running = self._running, {}
         for process in running.values():
-            process.lost(sandbox_alive=self.alive)
+            process.lost(sandbox_alive=alive)
 
     def _hits_since(self, before: dict[Limit, int]) -> frozenset[Limit]:
         hits: set[Limit] = set()

@@ -11,7 +11,7 @@ from lm_sandbox.agent.loop import RunRequest
 from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.models.chat import Usage
-from lm_sandbox.sandboxes.service import NewSandbox
+from lm_sandbox.sandboxes.sandbox import NewSandbox
 from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
 from lm_sandbox.surfaces.errors import failure_of, route_class
 from lm_sandbox.surfaces.openai.errors import openai_error

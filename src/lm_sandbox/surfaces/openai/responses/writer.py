@@ -1,6 +1,7 @@
 """Turns the events of a run into the items of a response and its stream events, in order."""
 
 import codecs
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from lm_sandbox.agent.events import (
@@ -106,7 +107,7 @@ class ItemWriter:
         self.output.append(item)
 
 
-class _Text:
+class _Text(ABC):
     """A message or reasoning that grows."""
 
     event = ""
@@ -115,8 +116,8 @@ class _Text:
         self.id = items.new_id("msg")
         self.text = ""
 
-    def item(self, status: str) -> Item:
-        raise NotImplementedError
+    @abstractmethod
+    def item(self, status: str) -> Item: ...
 
     def start(self, index: int) -> Iterator[StreamEvent]:
         del index
