@@ -38,6 +38,10 @@ format: setup-dev
 bench: setup-dev
 	$(BIN)/python -m benchmarks.commands
 
+## docs: write docs/settings.md again from the settings
+docs: setup-dev
+	$(BIN)/python docs/generate.py
+
 ## lock: resolve pyproject.toml again into the hashed lock files
 lock: setup-dev
 	$(BIN)/uv pip compile -q pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
@@ -65,4 +69,4 @@ $(VENV)/.dev-ready: requirements-dev.lock pyproject.toml
 	@scripts/venv $(PYTHON) $(VENV) requirements-dev.lock
 	@touch $@ $(VENV)/.run-ready
 
-.PHONY: run serve test lint format bench lock clean help setup setup-dev
+.PHONY: run serve test lint format bench docs lock clean help setup setup-dev

@@ -1,5 +1,8 @@
 """Sums: the shell does them, the model only reads them."""
 
+import ast
+import operator
+from collections.abc import Callable
 from random import Random
 
 from nano.names import Names
@@ -15,18 +18,67 @@ WORDS = {
 }
 
 
+_OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+SMALL = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+]
+
+
+def _value(node: ast.expr) -> float:
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return node.value
+    if isinstance(node, ast.BinOp):
+        return _OPERATORS[type(node.op)](_value(node.left), _value(node.right))
+    if isinstance(node, ast.Call):
+        return _value(node.args[0]) ** 0.5
+    raise ValueError(ast.dump(node))
+
+
+def result(expression: str) -> str:
+    """Computes what the shell or awk prints for an expression."""
+    value = _value(ast.parse(expression, mode="eval").body)
+    return str(int(value)) if value == int(value) else f"{value:.6g}"
+
+
 def _decimal(names: Names) -> str:
     return f"{names.rng.randint(0, 99)}.{names.rng.randint(1, 99)}"
 
 
 def _scenario(shown: str, expression: str) -> Scenario:
-    exact = "." not in expression and " / " not in expression
+    exact = not any(part in expression for part in (".", " / ", "sqrt"))
     command = f"echo $(({expression}))" if exact else f"awk 'BEGIN {{print {expression}}}'"
 
     def said(told: str) -> str:
         return failed(told) or f"{expression} = {told}"
 
-    return Scenario("arithmetic", {"x": shown}, (Step(command, said),))
+    return Scenario("arithmetic", {"x": shown}, (Step(command, said, result(expression)),))
 
 
 def _spaced(rng: Random, *parts: str) -> str:
@@ -35,18 +87,24 @@ def _spaced(rng: Random, *parts: str) -> str:
 
 
 def _two(names: Names, rng: Random) -> Scenario:
-    operator = rng.choice(["+", "+", "-", "-", "*", "*", "*", "/", "/", "%", "**"])
+    sign = rng.choice(["+", "+", "-", "-", "*", "*", "*", "/", "/", "%", "**"])
     one, two = str(names.number()), str(names.number())
-    if operator == "**":
+    if sign == "**":
         one, two = str(rng.randint(2, 20)), str(rng.randint(2, 9))
-    if operator in "/%":
+    if sign in "/%":
         two = str(names.number() + 1)
-    if operator not in "**%" and rng.random() < 0.12:
+    if sign not in "**%" and rng.random() < 0.12:
         one = _decimal(names)
-    if operator == "*" and rng.random() < 0.1:
+    if sign == "*" and rng.random() < 0.1:
         two = _decimal(names)
-    word = rng.choice([word for word in WORDS[operator] if word != "and"])
-    return _scenario(_spaced(rng, one, word, two), f"{one} {operator} {two}")
+    word = rng.choice([word for word in WORDS[sign] if word != "and"])
+    expression = f"{one} {sign} {two}"
+    if rng.random() < 0.15 and sign in ("+", "-", "*"):
+        numbers = rng.randint(0, 20), rng.randint(0, 20)
+        expression = f"{numbers[0]} {sign} {numbers[1]}"
+        one, two = (SMALL[number] if rng.random() < 0.8 else str(number) for number in numbers)
+        word = {"+": "plus", "-": "minus", "*": "times"}[sign]
+    return _scenario(_spaced(rng, one, word, two), expression)
 
 
 def _three(names: Names, rng: Random) -> Scenario:
@@ -74,6 +132,10 @@ def _named(names: Names, rng: Random) -> Scenario:
         (f"{one} squared", f"{one} ** 2"), (f"the square of {one}", f"{one} ** 2"), (f"{one} cubed", f"{one} ** 3"),
         (f"half of {one}", f"{one} / 2"), (f"twice {one}", f"{one} * 2"), (f"double {one}", f"{one} * 2"),
         (f"a third of {one}", f"{one} / 3"), (f"{one} and {two} added", f"{one} + {two}"),
+        (f"{one}% of {two}", f"{two} * {one} / 100"), (f"{one} percent of {two}", f"{two} * {one} / 100"), (f"{one} % of {two}", f"{two} * {one} / 100"),
+        (f"{one}% of {two}", f"{two} * {one} / 100"), (f"the square root of {one}", f"sqrt({one})"), (f"square root of {one}", f"sqrt({one})"),
+        (f"sqrt({one})", f"sqrt({one})"), (f"sqrt {one}", f"sqrt({one})"), (f"the average of {one} and {two}", f"({one} + {two}) / 2"),
+        (f"the mean of {one} and {two}", f"({one} + {two}) / 2"), (f"a quarter of {one}", f"{one} / 4"), (f"a tenth of {one}", f"{one} / 10"),
         (f"{one} and {two} together", f"{one} + {two}"), (f"{one} and {two} multiplied", f"{one} * {two}"),
     ])  # fmt: skip
     return _scenario(shown, expression)
@@ -100,6 +162,6 @@ ASK = """
 INTENTS = [
     Intent("arithmetic", ASK, _two, weight=5.0),
     Intent("arithmetic3", ASK, _three, weight=1.6),
-    Intent("arithmetic_named", ASK, _named, weight=1.4),
+    Intent("arithmetic_named", ASK, _named, weight=2.4),
     Intent("arithmetic_verbs", "[|||can you |could you |please |i want you to |let's ]{x}", _verbs, weight=1.4),
 ]  # fmt: skip

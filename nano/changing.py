@@ -32,7 +32,12 @@ def touch(names: Names, rng: Random) -> Scenario:
 
 def _text(names: Names, rng: Random) -> str:
     text = names.text()
-    return text.replace(" ", "'s ", 1) if rng.random() < 0.06 else text
+    if rng.random() < 0.1:
+        return (
+            rng.choice(["it's ", "don't ", "I'm ", "that's ", "let's ", "can't ", f"{names.word()}'s "])
+            + text
+        )
+    return text
 
 
 def write(names: Names, rng: Random) -> Scenario:
@@ -51,7 +56,7 @@ def append(names: Names, rng: Random) -> Scenario:
 def mkdir(names: Names, rng: Random) -> Scenario:
     folder = names.directory() if rng.random() < 0.3 else names.folder()
     step = Step(f"mkdir -p {folder}", does(f"I created the folder {folder}."))
-    return Scenario("mkdir", {"d": folder}, (step,), subject=None)
+    return Scenario("mkdir", {"d": folder}, (step,), subject=folder)
 
 
 def remove(names: Names, rng: Random) -> Scenario:
@@ -215,14 +220,14 @@ P_MKDIR = f"""
     [create|make] {{d}} as a [folder|directory|new folder]
     """
 INTENTS = [
-    _one("touch", touch, P_TOUCH, 1.6),
-    _one("write", write, P_WRITE, 4.0),
+    _one("touch", touch, P_TOUCH),
+    _one("write", write, P_WRITE, 2.5),
     _one("append", append, """
     [append|add|attach|write also] [|the text |the line |the words |a line |a line saying |a new line ]{t} [to|to the end of|at the end of|to the file|at the bottom of|to the bottom of|onto the end of|as a new line to|as a last line to] [|the file |file ]{p}
     [add|append] [a line|another line|one more line|a new line] to [|the file |file ]{p} [saying|that says|with|containing|with the text] {t}
     [extend|append to|add to] [|the file |file ]{p} [|with |: |the line |the text ]{t}
     """, 1.3),
-    _one("mkdir", mkdir, P_MKDIR, 2.2),
+    _one("mkdir", mkdir, P_MKDIR, 1.5),
     _one("remove", remove, """
     [delete|remove|rm|erase|get rid of|trash|throw away|throw out|discard|wipe out|kill the file|drop the file|please remove|unlink|dispose of|bin] [|the file |file |my file |this file: |the ]{p} [|for me|now|from disk|from here|permanently]
     i [want to|need to|would like to] [delete|remove|get rid of|erase] [|the file ]{p}
@@ -235,34 +240,34 @@ INTENTS = [
     """),
     _one("rename", rename, """
     [rename|change the name of] [|the file |file |my file ]{a} [to|into|as] {b}
-    [move|mv] [|the file |file ]{a} to {b} [|, i mean rename it|and nothing else]
+    [move|mv] [|the file |file ]{a} to {b} []
     [give|change] [|the file ]{a} the [new |]name {b}
     [call|name] [|the file ]{a} {b} [from now on|instead]
     [i want|the file] {a} [to be called|should be called|to be named|should be named] {b}
-    """.replace("|, i mean rename it|and nothing else", ""), 1.3),
+    """, 1.3),
     _one("move", move, """
     [move|mv|put|shift|transfer|relocate] [|the file |file |my file ]{a} [into|inside|in|to] [the folder|the directory|folder|the dir|the subfolder] {b}
     [move|put|shift|transfer] [|the file |file ]{a} [into|inside] {b}
     [move|put] [|the file |file ]{a} [to|in|into] {b} [folder|directory]
     """),
     _one("copy", copy, """
-    [copy|duplicate|cp|clone|make a copy of|make a duplicate of|create a copy of|back up|backup|make a backup of|save a copy of] [|the file |file |my file ]{a} [to|as|into|named|and call it|called|under the name|and name it|and call the copy] {b}
+    [copy|duplicate|cp|clone|make a copy of|make a duplicate of|create a copy of|back up|backup|make a backup of|save a copy of] [|the file |file |my file ]{a} [to|as|into|and call it|under the name|and name it|and call the copy] {b}
     [make|create] [a copy|a duplicate|a backup|another copy] of [|the file |file ]{a} [called|named|as|in|with the name|under the name] {b}
-    """.replace("|named|and call it|called", "|and call it"), 1.3),
+    """, 1.3),
     _one("copy_folder", copy_folder, """
     [copy|duplicate|clone|back up|make a copy of] [the |my |][folder|directory|dir|whole folder|whole directory|entire folder] {a} [to|as|into|and call it] {b}
     [copy|duplicate] {a} [recursively to|with everything in it to|and everything in it to|with all its files to] {b}
     """),
     _one("executable", executable, """
-    [make|turn] [|the file |the script |script ]{p} [executable|runnable|into an executable|something i can run]
+    [make|turn] [|the file |the script |script ]{p} [executable|runnable|into an executable]
     [chmod +x|mark as executable|give execute permission to|give execute rights to|add execute permission to|set the executable bit of|add the executable bit to|allow execution of|allow executing|set execute permission on] [|the file |the script ]{p}
-    """.replace("|something i can run", "")),
+    """),
     _one("replace", replace, """
     [replace|change|substitute|swap] [|every |all |all occurrences of |each |the word |the text |every occurrence of ]{a} [with|by|to|for|into] [|the word |the text ]{b} in [|the file |file ]{p}
     in [|the file |file ]{p} [replace|change|substitute|swap] [|every |all |the word ]{a} [with|by|to] {b}
     [search and replace|find and replace] {a} with {b} in [|the file ]{p}
-    [edit|change] {p} [so that|and make] {a} [becomes|is] {b}
-    """.replace("[edit|change] {p} [so that|and make] {a} [becomes|is] {b}", "edit {p} so that {a} becomes {b}")),
+    edit {p} so that {a} becomes {b}
+    """),
     _one("link", link, """
     [create|make|add|set up] [a |a new |][symlink|symbolic link|soft link|link] [called|named] {b} [to|pointing to|that points to|for] {a}
     [create|make|add] [a |][symlink|symbolic link|link] [from {b} to {a}|to {a} called {b}|to {a} named {b}]

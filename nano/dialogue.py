@@ -1,24 +1,44 @@
 """Whole conversations, and how they are written for the model: exactly as the chat template does."""
 
 import json
-from dataclasses import dataclass, replace
+import re
+from dataclasses import dataclass, field, replace
 from random import Random
 
-from nano import arithmetic, changing, reading, system, talk
+from nano import (
+    arithmetic,
+    changing,
+    inspecting,
+    programs,
+    reading,
+    saving,
+    searching,
+    system,
+    talk,
+    texts,
+)
 from nano.grammar import expand, held_out
-from nano.names import Names
+from nano.names import Names, fill
 from nano.noise import dress
 from nano.scenario import Intent, Scenario, Step, failed, quoted, says
 
-INTENTS: list[Intent] = [*reading.INTENTS, *changing.INTENTS, *system.INTENTS, *arithmetic.INTENTS]
+INTENTS: list[Intent] = [
+    *reading.INTENTS,
+    *searching.INTENTS,
+    *inspecting.INTENTS,
+    *changing.INTENTS,
+    *saving.INTENTS,
+    *system.INTENTS,
+    *programs.INTENTS,
+    *texts.INTENTS,
+    *arithmetic.INTENTS,
+]
 WEIGHTS = [intent.weight for intent in INTENTS]
 
-SHOWN_CHARACTERS = 140
+_SLOT = re.compile(r"\{(\w)\}")
+SHOWN_CHARACTERS = 160
 USER_CHARACTERS = 600
 CUT = "\n[cut]"
-# Names too short to be found safely, and those whose files are real, keep what they are called.
-LONG_NAME = 6
-FIXED = ("/etc", "/proc", "/usr", "/sys", "http", "$")
 
 FOLLOW_UPS = (
     ("[show it|show me it|print it|cat it|read it|show its content|what is in it|what's in it|what does it say|display it|open it|let me see it|and what is in it|show the file|show that file]", "cat {p}", "That is the content of {p}.", "{p} is empty."),
@@ -31,6 +51,32 @@ FOLLOW_UPS = (
     ("[show the last 5 lines of it|last 5 lines of it|show its last 5 lines|and the last 5 lines]", "tail -n 5 {p}", "Those are the last 5 lines of {p}.", "{p} is empty."),
     ("[does it exist|is it there|does it exist now|is it there now|check that it exists]", "test -e {p} && echo yes || echo no", "", ""),
     ("[make it executable|chmod +x it|and make it executable]", "chmod +x {p}", "", "{p} is executable now."),
+)  # fmt: skip
+FOLDER_FOLLOW_UPS = (
+    ("[list it|list its contents|show what is in it|what is in it|what's in it|now list it|ls it|and list it|look inside|is it empty]", "ls {p}", "Those are the files in {p}.", "{p} is empty."),
+    ("[delete it|remove it|now delete it|delete it again|remove the folder|delete that folder|get rid of it|rm -r it|now remove the folder again]", "rm -r {p}", "", "I deleted the folder {p}."),
+    ("[does it exist|is it there|does it exist now|is it there now|check that it exists]", "test -e {p} && echo yes || echo no", "", ""),
+    ("[how big is it|what is its size|how large is it|its size]", "du -sh {p}", "That is the size of {p}.", ""),
+)  # fmt: skip
+SAME_AGAIN = (
+    "[and|what about|how about|same for|now|and for|now the same for|do the same for|and of|also|then] {p}"
+)
+AGAIN_KINDS = {
+    "show",
+    "lines",
+    "words",
+    "exists",
+    "size",
+    "type",
+    "head_plain",
+    "tail_plain",
+    "sort",
+    "md5",
+    "sha256",
+}
+LIMITS = (
+    "[timed out after 30 s]", "[killed by SIGKILL]", "[killed by SIGKILL: memory limit]", "[exit code 1; disk limit]",
+    "[killed by SIGKILL; process limit]", "[exit code 137; output limit]", "[killed by SIGTERM]",
 )  # fmt: skip
 
 
@@ -61,11 +107,13 @@ class Dialogue:
         turns: In order.
         files: What has to exist before.
         shell: Whether the model has the tool.
+        fills: What stands for the marks in it.
     """
 
     turns: tuple[Turn, ...]
     files: dict[str, str | None]
     shell: bool = True
+    fills: dict[str, str] = field(default_factory=dict)
 
     def commands(self) -> list[str]:
         """The commands whose results have to be found by running them all, in order."""
@@ -77,18 +125,23 @@ class Writer:
 
     Args:
         rng: Where chance comes from.
-        unseen: Draw names, and phrases where there are enough, that training never sees.
+        unseen: Draw names that training never sees.
+        marked: Draw marks for names, which `renew` replaces.
     """
 
-    def __init__(self, rng: Random, *, unseen: bool = False) -> None:
+    def __init__(self, rng: Random, *, unseen: bool = False, marked: bool = False) -> None:
         self.rng = rng
-        self.names = Names(rng, unseen=unseen)
-        self.unseen = unseen
+        self.names = Names(rng, unseen=unseen, marked=marked)
+        self._fresh = Names(rng, unseen=unseen)
 
     def phrase(self, intent: Intent, scenario: Scenario, *, unseen: bool = False) -> str:
         """Words one request."""
+        templates = intent.templates()
+        used = set(_SLOT.findall(intent.phrases)) & set(scenario.slots)
         for _ in range(300):
-            phrase = expand(self.rng.choice(intent.templates()), self.rng)
+            phrase = expand(self.rng.choice(templates), self.rng)
+            if set(_SLOT.findall(phrase)) != used:
+                continue
             if held_out(phrase) == unseen or phrase in {"{c}", "{x}"}:
                 break
         fixed = intent.kind == "bare"
@@ -108,13 +161,34 @@ class Writer:
         text = self.phrase(intent, scenario, unseen=unseen_phrase)
         return Turn(text, scenario.steps, intent.kind, request=(intent, scenario)), scenario
 
-    def reword(self, dialogue: Dialogue) -> Dialogue:
-        """Words every request of a dialogue anew; what is done and said stays."""
-        turns = tuple(
-            replace(turn, user=self.phrase(*turn.request)) if turn.request else turn
-            for turn in dialogue.turns
-        )
-        return replace(dialogue, turns=turns)
+    def renew(self, dialogue: Dialogue, results: list[str]) -> tuple[Dialogue, list[str]]:
+        """Words every request anew and gives it new names; what is done stays."""
+        turns: list[Turn] = []
+        told: list[str] = []
+        left = iter(results)
+        for turn in dialogue.turns:
+            known = [next(left) for _ in turn.steps]
+            renewed, found = self._renew_turn(turn, known)
+            turns.append(renewed)
+            told += found
+        texts = [turn.user for turn in turns] + [step.command for turn in turns for step in turn.steps]
+        fills = self._fresh.fills(" ".join(texts + told))
+        return replace(dialogue, turns=tuple(turns), fills=fills), told
+
+    def _renew_turn(self, turn: Turn, told: list[str]) -> tuple[Turn, list[str]]:
+        if not turn.steps:
+            return (self.talk() if turn.kind == "talk" else turn), []
+        if not turn.request:
+            return turn, told
+        intent, scenario = turn.request
+        if scenario.is_told() and not scenario.subject:
+            scenario = intent.make(self._fresh, self.rng)
+            while not scenario.is_told():
+                scenario = intent.make(self._fresh, self.rng)
+            told = [step.told or "" for step in scenario.steps]
+        elif self.rng.random() < 0.015 and len(told) == 1:
+            told = [self.rng.choice(LIMITS)]
+        return replace(turn, user=self.phrase(intent, scenario), steps=scenario.steps), told
 
     def talk(self) -> Turn:
         """Draws one turn of talk."""
@@ -130,7 +204,7 @@ class Writer:
             return Dialogue((Turn(turn.user, (), "no_shell", said),), {}, shell=False)
         turns: list[Turn] = []
         files: dict[str, str | None] = {}
-        for _ in range(rng.choice([1, 1, 1, 1, 2])):
+        for _ in range(rng.choice([1, 1, 1, 2, 2])):
             if rng.random() < 0.13:
                 turns.append(self.talk())
                 continue
@@ -138,11 +212,15 @@ class Writer:
             turns.append(turn)
             files = {**scenario.files, **files}
             if scenario.subject and rng.random() < 0.2:
-                turns.append(self._follow_up(scenario.subject))
+                turns.append(self._follow_up(scenario.subject, scenario.kind.startswith("mkdir")))
+            elif turn.kind in AGAIN_KINDS and rng.random() < 0.12 and turn.request:
+                same = replace(turn.request[0], phrases=SAME_AGAIN)
+                turns.append(self.request_of(same)[0])
+                files = {**files, **turns[-1].request[1].files} if turns[-1].request else files
         return Dialogue(tuple(turns), files)
 
-    def _follow_up(self, path: str) -> Turn:
-        template, command, sentence, empty = self.rng.choice(FOLLOW_UPS)
+    def _follow_up(self, path: str, folder: bool) -> Turn:
+        template, command, sentence, empty = self.rng.choice(FOLDER_FOLLOW_UPS if folder else FOLLOW_UPS)
         unit = {"wc -l": "line", "wc -w": "word"}.get(command[:5])
         user = dress(expand(template, self.rng), self.rng)
         answer = says(sentence.replace("{p}", path), empty.replace("{p}", path))
@@ -151,26 +229,11 @@ class Writer:
         if "test" in command:
 
             def answer(told: str) -> str:
-                return f"Yes, {path} exists." if told == "yes" else f"No, there is no {path}."
+                return failed(told) or (
+                    f"Yes, {path} exists." if told == "yes" else f"No, there is no {path}."
+                )
 
         return Turn(user, (Step(command.replace("{p}", quoted(path)), answer),), "follow_up")
-
-
-def rename(dialogue: Dialogue, pieces: list[tuple[str, bool]], names: Names) -> list[tuple[str, bool]]:
-    """Gives the files and folders of a written dialogue other names, the same everywhere in it."""
-    for turn in dialogue.turns:
-        for value in turn.request[1].slots.values() if turn.request else ():
-            if len(value) < LONG_NAME or " " in value or value.startswith(FIXED) or value[-1] in "/'":
-                continue
-            folder, _, file = value.rpartition("/")
-            stem, dot, ending = file.rpartition(".")
-            if not (dot and stem) and not folder:
-                continue
-            fresh = f"{names.stem()}.{ending}" if dot and stem else names.stem()
-            if folder and names.rng.random() < 0.6:
-                fresh = f"{folder if names.rng.random() < 0.5 else names.folder()}/{fresh}"
-            pieces = [(text.replace(value, fresh), learn) for text, learn in pieces]
-    return pieces
 
 
 def shorten(told: str) -> str:
@@ -183,16 +246,18 @@ def render(dialogue: Dialogue, results: list[str]) -> list[tuple[str, bool]]:
     pieces = [("<|im_start|>system\ntools: bash<|im_end|>\n", False)] if dialogue.shell else []
     left = iter(results)
     for turn in dialogue.turns:
-        user = turn.user[:USER_CHARACTERS]
+        user = fill(turn.user, dialogue.fills)[:USER_CHARACTERS]
         pieces.append((f"<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n", False))
         said = turn.talk
         for index, step in enumerate(turn.steps):
-            told = next(left)
-            pieces.append((call(step.command), True))
+            told = fill(next(left), dialogue.fills)
+            pieces.append((call(fill(step.command, dialogue.fills)), True))
             shown = shorten(told)
-            result = f"<|im_start|>user\n<tool_response>\n{shown}\n</tool_response><|im_end|>\n"
-            pieces.append((result + "<|im_start|>assistant\n", False))
-            said = step.answer(told)
+            pieces.append(
+                ((f"<|im_start|>user\n<tool_response>\n{shown}\n</tool_response><|im_end|>\n"
+                 "<|im_start|>assistant\n"), False)
+            )  # fmt: skip
+            said = fill(step.answer(told), dialogue.fills)
             if failed(told) and said.startswith("That failed"):
                 for _ in turn.steps[index + 1 :]:
                     next(left)

@@ -45,6 +45,16 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention by plain matrix products: faster on a CPU at this size than the fused one."""
+    length, size = q.shape[-2:]
+    scores = (q * size**-0.5) @ k.transpose(-1, -2)
+    future = torch.full((length, length), -torch.inf, dtype=scores.dtype).triu(1)
+    weights = torch.softmax(scores + future, -1, dtype=scores.dtype)
+    mixed: Tensor = weights @ v
+    return mixed
+
+
 class Block(nn.Module):
     """Attention and feed-forward, each on top of the stream."""
 
@@ -67,9 +77,7 @@ class Block(nn.Module):
             part(h).view(batch, length, self.heads, width // self.heads).transpose(1, 2)
             for part in (self.attn_q, self.attn_k, self.attn_v)
         )
-        mixed = functional.scaled_dot_product_attention(
-            rotate(q, cos, sin), rotate(k, cos, sin), v, is_causal=True
-        )
+        mixed = attend(rotate(q, cos, sin), rotate(k, cos, sin), v)
         x = x + self.attn_output(mixed.transpose(1, 2).reshape(batch, length, width))
         h = self.ffn_norm(x)
         out: Tensor = x + self.ffn_down(functional.silu(self.ffn_gate(h)) * self.ffn_up(h))

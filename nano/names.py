@@ -1,5 +1,6 @@
-"""Random names, paths, words and numbers; a tenth of them is kept for evaluation."""
+"""Random names, paths, words and numbers; a tenth of the names is kept for evaluation."""
 
+import re
 import string
 import tomllib
 import zlib
@@ -36,34 +37,49 @@ _VOWELS = _LISTS["vowels"]
 _CODAS = ["", "", "", "n", "r", "s", "t", "l", "m", "x", "ck", "nd", "rt", "z", "p"]
 
 
+_MARK = re.compile(r"([XTW])q\d{4}q\1")
+
+
 class Names:
     """Draws arguments.
 
     Args:
         rng: Where chance comes from.
         unseen: Whether to draw the names kept for evaluation, or the others.
+        marked: Draw marks that `fill` replaces, so that one recording serves many names.
     """
 
-    def __init__(self, rng: Random, *, unseen: bool = False) -> None:
+    def __init__(self, rng: Random, *, unseen: bool = False, marked: bool = False) -> None:
         self.rng = rng
         self.unseen = unseen
+        self.marked = marked
+        self._marks = 0
+
+    def fills(self, text: str) -> dict[str, str]:
+        """Draws something new for every mark in a text."""
+        draw = {"X": self._stem_of_kind, "T": self._text, "W": self._word}
+        return {mark[0]: draw[mark[1]]() for mark in _MARK.finditer(text)}
+
+    def _mark(self, kind: str) -> str:
+        self._marks = self._marks % 9999 + 1
+        return f"{kind}q{self._marks:04}q{kind}"
 
     def _draw_word(self) -> str:
         rng = self.rng
         kind = rng.random()
-        if kind < 0.42:
+        if kind < 0.38:
             return rng.choice(WORDS)
-        if kind < 0.52:
+        if kind < 0.45:
             return rng.choice(VERBS)
-        if kind < 0.85:
-            syllables = range(rng.choice([1, 1, 2, 2, 3]))
+        if kind < 0.8:
+            syllables = range(rng.randint(1, 3))
             return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in syllables)
         return "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(1, 9)))
 
     def _stem(self) -> str:
         rng = self.rng
         stem = self._draw_word()
-        while rng.random() < 0.16:
+        while rng.random() < 0.2:
             stem += rng.choice("_-_-.") + self._draw_word()
         if rng.random() < 0.18:
             stem += rng.choice(["", "_", "-"]) + str(rng.randint(0, 2030))
@@ -76,6 +92,9 @@ class Names:
 
     def stem(self) -> str:
         """Draws a name without an extension, from the seen or the unseen ones."""
+        return self._mark("X") if self.marked else self._stem_of_kind()
+
+    def _stem_of_kind(self) -> str:
         while True:
             stem = self._stem()
             if (zlib.crc32(stem.encode()) % 10 == 0) == self.unseen and stem not in WORDS + VERBS:
@@ -85,7 +104,10 @@ class Names:
 
     def word(self) -> str:
         """Draws one plain word, such as what to search for."""
-        return self.rng.choice(TEXT_WORDS) if self.rng.random() < 0.35 else self.stem()
+        return self._mark("W") if self.marked else self._word()
+
+    def _word(self) -> str:
+        return self.rng.choice(TEXT_WORDS) if self.rng.random() < 0.5 else self._stem_of_kind()
 
     def file(self, extension: str | None = None) -> str:
         """Draws a file name without a folder."""
@@ -103,17 +125,17 @@ class Names:
 
     def folder(self) -> str:
         """Draws the name of a folder, sometimes nested."""
-        return "/".join(self.stem() for _ in range(self.rng.choice([1, 1, 1, 1, 1, 2, 3])))
+        return "/".join(self.stem() for _ in range(self.rng.choice([1, 1, 1, 1, 2, 2, 3])))
 
     def path(self, extension: str | None = None) -> str:
         """Draws a file by name alone, or with a relative, home or absolute folder."""
         rng = self.rng
         kind = rng.random()
-        if kind < 0.62:
+        if kind < 0.55:
             return self.file(extension)
-        if kind < 0.76:
+        if kind < 0.72:
             return f"{self.folder()}/{self.file(extension)}"
-        if kind < 0.81:
+        if kind < 0.78:
             return f"{rng.choice(['./', '../', '~/'])}{self.file(extension)}"
         if kind < 0.88 or extension:
             return f"{rng.choice(ROOTS[:9])}/{self.file(extension)}"
@@ -135,9 +157,12 @@ class Names:
 
     def text(self) -> str:
         """Draws what a person would write into a file."""
+        return self._mark("T") if self.marked else self._text()
+
+    def _text(self) -> str:
         rng = self.rng
         words = [
-            rng.choice(TEXT_WORDS) if rng.random() < 0.45 else self._draw_word()
+            rng.choice(TEXT_WORDS) if rng.random() < 0.75 else self._draw_word()
             for _ in range(rng.choice([1, 1, 2, 2, 3, 3, 4, 5, 6]))
         ]
         text = " ".join(words)
@@ -145,8 +170,6 @@ class Names:
             text = text.capitalize()
         if rng.random() < 0.1:
             text += f" {rng.randint(0, 9999)}"
-        if rng.random() < 0.05:
-            text = str(rng.randint(0, 99999))
         if rng.random() < 0.06:
             text += rng.choice(["!", ".", "?"])
         return text
@@ -158,3 +181,8 @@ class Names:
     def few(self) -> int:
         """Draws a small count."""
         return self.rng.choice([1, 2, 3, 4, 5, 5, 6, 7, 8, 10, 10, 12, 15, 20, 25, 30, 50, 100])
+
+
+def fill(text: str, fills: dict[str, str]) -> str:
+    """Puts names in the place of marks."""
+    return _MARK.sub(lambda mark: fills.get(mark[0], mark[0]), text)

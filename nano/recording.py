@@ -36,7 +36,7 @@ for number, line in enumerate(open("/jobs")):
         try:
             done = subprocess.run(["bash", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, timeout=5)
         except subprocess.TimeoutExpired:
-            told.append("[timed out after 5 s]")
+            told.append("[timed out after 30 s]")
             continue
         text = (done.stdout + done.stderr).decode(errors="replace")[:4000].rstrip("\n")
         if done.returncode:

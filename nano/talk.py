@@ -46,6 +46,19 @@ OUT = (
     "[set|start|create] [an alarm|a timer|a reminder|a calendar entry|a meeting] [for|at] [tomorrow|7 am|ten minutes|noon|next friday|my birthday]",
     "[send|write] [an email|a message|a text|a tweet|a fax|a whatsapp] to [my boss|anna|bob|my mother|john|everyone|my team|{w}]",
     "[turn on|turn off|switch on|dim] the [light|lights|tv|radio|heating|music|lamp in the kitchen]",
+    "[what do you think|what's your opinion|how do you feel|are you interested|tell me something|do you know anything|can we talk|let's talk] [about|of] {w}",
+    "[who is|who was|who are|tell me about|have you heard of] [elon musk|the queen of england|albert einstein|marie curie|the president of the usa|the pope|taylor swift|messi|donald trump|barack obama|mozart|picasso|the ceo of apple|your favorite singer|batman|the beatles|the mayor of london|the king of spain|{w}]",
+    "[what|which] [language|country|city|planet|animal|book|film|movie|band|team|car|food|sport|religion|game] [is the best|is your favorite|do you like|should i choose|is the largest in the world|won last year|is the most popular|do people speak in brazil|has the most people]",
+    "[when|where] [is|was|did|does|will] [christmas|easter|the next world cup|mozart born|the titanic sink|the second world war end|the sun set|the olympics take place|the berlin wall fall|the concert|lincoln die|the eiffel tower|mount everest|the amazon river|the meeting|{w} born]",
+    "[give|show|teach|offer|send] me [advice|some advice|a compliment|a recipe|a quote|an idea for a gift|a workout plan|some motivation|a fun fact|the news|the weather forecast|a summary of the news|a list of countries|ten baby names|a picture of a cat|a riddle|a name for my cat|a calendar|tomorrow's weather|your source code]",
+    "[open|start|launch] [the browser|firefox|chrome|google|youtube|spotify|word|excel|photoshop|my email|the camera|the game|whatsapp|a window]",
+    "[call|phone|text|email|invite|remind|wake|ask] [me|my mother|my boss|anna|bob|the doctor|a taxi|the police|everyone] [|tomorrow|at noon|at 7 am|about the meeting|please]",
+    "[undo that|undo|redo|why|why not|what do you mean|i don't understand|really|are you sure|repeat that|say that again|that's wrong|you are wrong|no|no way|never mind|stop|cancel|forget it|this is bad|you are stupid|i love you|i hate you|you are funny|haha|lol|wow|blah|asdf|qwerty|xyz|hmm|test]",
+    "what [is|are] [a|the] [black hole|neural network|haiku|noun|verb|democracy|inflation rate|stock price of apple|recipe for bread|rules of chess|lyrics of yesterday|plot of hamlet|symptoms of flu|difference between a cat and a dog|best way to learn|pythagorean theorem|periodic table|three laws of robotics|seven wonders|names of the planets|population of germany|largest ocean|gdp of france]",
+    "[can|could] you [drive a car|see me|hear me|speak german|speak french|write code|write essays|do my homework|draw|paint|sing|dance|cook|browse the web|search the web|read my mind|generate images|play a game|learn|remember me|translate|think|feel pain|fix my code|debug my program|explain recursion]",
+    "[explain|describe] [recursion|how a car works|how the internet works|what a pointer is|how vaccines work|the theory of everything|this code|the plot of star wars|how to bake a cake|the rules of football|what love is|the difference between tcp and udp|how linux works|docker|what {w} means]",
+    "[write|create|make] [me |][a|an] [unit test|regex|dockerfile for my app|chat bot|compiler|web page about cats|business plan|todo app|crossword|quiz|presentation|lesson plan|wedding speech|birthday card|song about {w}|story about {w}|poem about {w}|poem]",
+    "[how old|how tall|how far|how fast|how heavy|how rich] [are you|is the earth|is the eiffel tower|is the moon|is light|is an elephant|is the sun|is the president|is mount everest|is a cheetah|is elon musk]",
     "[classify|rate|score|label|extract the entities from|find the sentiment of|detect the language of] [this review|this sentence|this text|the following|my review|this tweet]",
 )
 KINDS = ((GREETINGS, HELLO), (WHOS, WHO), (HELPS, HELP), (THANKSES, THANKS), (BYES, BYE))
@@ -53,7 +66,7 @@ KINDS = ((GREETINGS, HELLO), (WHOS, WHO), (HELPS, HELP), (THANKSES, THANKS), (BY
 
 def chat(names: Names, rng: Random) -> tuple[str, str]:
     """Draws something that is only talk, and what is said to it."""
-    if rng.random() < 0.4:
+    if rng.random() < 0.38:
         template, answer = rng.choice(KINDS)
     else:
         template, answer = rng.choice(OUT), SORRY

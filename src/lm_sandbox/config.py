@@ -114,7 +114,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("lm-sandbox"),
-        description="holds everything that is written",
+        description="holds everything that is written; by default the user's own data directory",
     )
     api_key: SecretStr | None = Field(None, description="the first admin key, instead of a new one")
     host: str = Field("127.0.0.1", description="address to listen on")

@@ -39,6 +39,9 @@ async def run_prompt(settings: Settings, prompt: str, model: str | None, *, as_j
         async with client.stream("POST", "/v1/responses", json=request) as answer:
             await check(answer)
             async for event in _events(answer):
+                if _sandbox_of(event) not in {"", printer.sandbox}:
+                    made = await client.get(f"/v1/sandboxes/{_sandbox_of(event)}")
+                    printer.in_sandbox((await check(made)).json())
                 printer.event(event)
         if printer.sandbox:
             await client.delete(f"/v1/sandboxes/{printer.sandbox}")
@@ -72,8 +75,12 @@ class _JsonPrinter:
     def start(self) -> None:
         """Nothing comes before the first event."""
 
+    def in_sandbox(self, sandbox: dict[str, Any]) -> None:
+        """A sandbox is used from now on."""
+        self.sandbox = sandbox["id"]
+
     def event(self, event: Event) -> None:
-        self.sandbox = _sandbox_of(event) or self.sandbox
+        """Something happened."""
         self.status = event.get("response", {}).get("status", self.status)
         print(json.dumps(event), flush=True)  # noqa: T201
 
@@ -98,11 +105,20 @@ class _Printer(_JsonPrinter):
         self._line("prompt", self._prompt)
         self._line("model", f"{self._model['id']} ({kind}, engine {self._model['owned_by']})")
 
+    def in_sandbox(self, sandbox: dict[str, Any]) -> None:
+        super().in_sandbox(sandbox)
+        held = sandbox["enforced"]
+        confined = "system calls filtered" if held["seccomp"] else "no system call filter"
+        self._line(
+            "sandbox",
+            f"{sandbox['id']} ({held['driver']}, host user {held['host_uid']}, "
+            f"network {held['network']}, {confined})",
+        )
+
     def event(self, event: Event) -> None:
         self.status = event.get("response", {}).get("status", self.status)
         kind = event["type"].removeprefix("response.")
         handler = {
-            "output_item.added": self._added,
             "shell_call_command.done": self._command,
             "shell_call_output_content.delta": self._output,
             "shell_call_output_content.done": self._finished,
@@ -124,12 +140,6 @@ class _Printer(_JsonPrinter):
                 "For real work start Ollama or LM Studio, or put a GGUF file into the models folder; "
                 "it is used from then on.[/]"
             )
-
-    def _added(self, event: Event) -> None:
-        found = _sandbox_of(event)
-        if found and found != self.sandbox:
-            self.sandbox = found
-            self._line("sandbox", f"{found} (no network, own user, deleted afterwards)")
 
     def _command(self, event: Event) -> None:
         self._line("bash", event["command"], self._lap(), style="bold cyan")

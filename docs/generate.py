@@ -1,0 +1,49 @@
+"""Writes docs/settings.md from the settings themselves. usage: python docs/generate.py."""
+
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from lm_sandbox.config import Settings
+
+PAGE = Path(__file__).with_name("settings.md")
+HEAD = """# Settings
+
+Four sources, the later wins: `lm-sandbox.toml`, `.env`, the environment, flags. In `lm-sandbox.toml` the part before
+the dot is a table:
+
+```toml
+default_model = "qwen3"
+
+[sandbox]
+memory_mib = 2048
+```
+
+| setting | variable | default | what it is |
+| --- | --- | --- | --- |
+"""
+
+
+def rows(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Returns the rows of the table for a part of the tree."""
+    lines: list[str] = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            lines += rows(type(field.default), f"{prefix}{name}.")
+            continue
+        path = prefix + name
+        variable = "LM_SANDBOX_" + path.upper().replace(".", "__")
+        unset = field.default is None or field.default is PydanticUndefined
+        default = "" if unset else field.default
+        lines.append(f"| `{path}` | `{variable}` | {default} | {field.description} |")
+    return lines
+
+
+def page() -> str:
+    """Returns the whole page."""
+    return HEAD + "\n".join(rows(Settings)) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
