@@ -10,8 +10,8 @@ from lm_sandbox.errors import NoCapacity
 from lm_sandbox.sandboxes.driver import MIB, Limits
 from lm_sandbox.sandboxes.drivers.bubblewrap import cgroups, uids
 from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import OWN_ETC, HostView, sandbox_arguments
-from lm_sandbox.sandboxes.drivers.bubblewrap.seccomp import build_filter
-from lm_sandbox.sandboxes.drivers.bubblewrap.tree import Row, belonging
+from lm_sandbox.sandboxes.inside.seccomp import build_filter
+from lm_sandbox.sandboxes.inside.tree import Row, belonging
 
 V1 = "\n".join(
     f"cgroup /sys/fs/cgroup/{name} cgroup rw,nosuid,{name} 0 0"

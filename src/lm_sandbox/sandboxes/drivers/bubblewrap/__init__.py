@@ -1,7 +1,5 @@
-"""The embedded driver: bubblewrap makes the sandbox, a confined zygote starts its commands.
+"""The embedded driver: bubblewrap makes the sandbox, and its init holds the namespaces.
 
-`launcher.py` is a small single-threaded process that the server starts once. For each sandbox it
-starts `bwrap`, whose init holds the namespaces, and forks a *zygote* that enters them, gives up
-every privilege and then starts programs on request. So a command costs one message and one
+Commands come from a confined zygote (`sandboxes.inside`), so one costs a message and a
 `posix_spawn`, and carries the same confinement as the first process.
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lm_sandbox.sandboxes.driver import Check
 from lm_sandbox.sandboxes.drivers.bubblewrap import cgroups
-from lm_sandbox.sandboxes.drivers.bubblewrap.seccomp import build_filter
+from lm_sandbox.sandboxes.inside.seccomp import build_filter
 
 OLDEST = (0, 5)
 TRY_S = 10

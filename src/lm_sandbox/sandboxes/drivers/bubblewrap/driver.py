@@ -35,9 +35,9 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.checks import (
     check_host,
 )
 from lm_sandbox.sandboxes.drivers.bubblewrap.enforced import describe
-from lm_sandbox.sandboxes.drivers.bubblewrap.launch import Launcher, memory_file
-from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox
+from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox, Holding
 from lm_sandbox.sandboxes.drivers.bubblewrap.uids import UidPool
+from lm_sandbox.sandboxes.inside.launch import Launcher, memory_file
 
 CREATE_S = 20.0
 # The descriptors that bwrap gets are moved to these numbers, clear of all others.
@@ -105,7 +105,7 @@ class BubblewrapDriver:
             if group is not None:
                 group.create(spec.limits)
             init = await self._start_init(sandbox, spec, uid, group)
-            made = BubblewrapSandbox(sandbox, spec, uid=uid, group=group, init=init)
+            made = BubblewrapSandbox(sandbox, spec, Holding(uid, group, *init), self._launcher)
         except BaseException as error:
             await self._undo(sandbox, uid, group)
             if isinstance(error, OSError):
@@ -119,7 +119,7 @@ class BubblewrapDriver:
         made = self._sandboxes.get(sandbox)
         if made is None:
             raise SandboxNotFound(f"There is no sandbox {sandbox!r}.")
-        return await made.spawn(self._launcher, command)
+        return await made.spawn(command)
 
     async def destroy(self, sandbox: SandboxId) -> None:
         """Ends every process of the sandbox and removes all that belongs to it."""
@@ -127,7 +127,7 @@ class BubblewrapDriver:
         if made is None:
             return
         with anyio.CancelScope(shield=True):
-            await made.end(self._launcher)
+            await made.end()
         if made.uid is not None:
             self._uids.release(made.uid)
 

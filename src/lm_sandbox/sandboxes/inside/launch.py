@@ -14,8 +14,8 @@ import anyio
 import anyio.to_thread
 
 from lm_sandbox.errors import DriverUnavailable
-from lm_sandbox.sandboxes.drivers.bubblewrap.channel import Channel, Message
-from lm_sandbox.sandboxes.drivers.bubblewrap.seccomp import build_filter
+from lm_sandbox.sandboxes.inside.channel import Channel, Message
+from lm_sandbox.sandboxes.inside.seccomp import build_filter
 
 SCRIPT = Path(__file__).with_name("launcher.py")
 ANSWER_S = 20.0

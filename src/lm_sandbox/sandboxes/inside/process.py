@@ -10,13 +10,13 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from lm_sandbox.errors import SandboxFailed
 from lm_sandbox.sandboxes.driver import Exit, Limit
-from lm_sandbox.sandboxes.drivers.bubblewrap.channel import Message
-from lm_sandbox.sandboxes.drivers.bubblewrap.pipes import PipeReader, PipeWriter
+from lm_sandbox.sandboxes.inside.channel import Message
+from lm_sandbox.sandboxes.inside.pipes import PipeReader, PipeWriter
 
 Signal = Callable[[int], Awaitable[None]]
 
 
-class BubblewrapProcess:
+class ConfinedProcess:
     """Implements `Process`.
 
     Args:

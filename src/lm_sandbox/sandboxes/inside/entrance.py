@@ -1,0 +1,207 @@
+"""The server side of a sandbox's zygote: what is started in the sandbox goes through here."""
+
+import asyncio
+import socket
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Protocol
+
+import anyio
+
+from lm_sandbox.errors import SandboxFailed
+from lm_sandbox.sandboxes.driver import CommandSpec, Limit
+from lm_sandbox.sandboxes.inside.channel import Channel, Message
+from lm_sandbox.sandboxes.inside.launch import Launcher
+from lm_sandbox.sandboxes.inside.process import ConfinedProcess, Pipes
+from lm_sandbox.sandboxes.inside.tree import COOKIE, kill_tree
+
+READY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a zygote becomes.
+
+    Attributes:
+        sandbox: The id of the sandbox.
+        host_uid: The sandbox's own user on the host, or None where the server has no right to change it.
+        uid: Its user inside.
+        cgroups: Folders of the control groups to join.
+        rlimits: By their names in `resource`.
+        env: Variables of every command.
+    """
+
+    sandbox: str
+    host_uid: int | None
+    uid: int
+    cgroups: tuple[str, ...]
+    rlimits: Mapping[str, int]
+    env: Mapping[str, str]
+
+    def order(self) -> Message:
+        """Writes it for the launcher."""
+        return {
+            "sandbox": self.sandbox,
+            "uid": self.host_uid,
+            "inner_uid": self.uid,
+            "cgroups": list(self.cgroups),
+            "rlimits": dict(self.rlimits),
+            "env": dict(self.env),
+        }
+
+
+class Bounds(Protocol):
+    """What holds the sandbox, as far as its commands have to do with it."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the sandbox's first process runs."""
+        ...
+
+    def hits(self) -> Mapping[Limit, int]:
+        """Counts, for each limit, how often it was hit so far."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Whether the writable places have no room left."""
+        ...
+
+    def members(self) -> Iterable[int]:
+        """Lists the sandbox's processes by their numbers on the host."""
+        ...
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Stops or continues all of them, where the host can."""
+        ...
+
+
+class Entrance:
+    """Starts commands in one sandbox; its zygote is forked for the first one.
+
+    Args:
+        launcher: Forks the zygote.
+        identity: What the zygote becomes.
+        init: A pidfd of a process in the sandbox, owned by the caller.
+        bounds: What holds the sandbox.
+    """
+
+    def __init__(self, launcher: Launcher, identity: Identity, init: int, bounds: Bounds) -> None:
+        self._launcher = launcher
+        self._identity = identity
+        self._init = init
+        self._bounds = bounds
+        self._zygote: Channel | None = None
+        self._ready = asyncio.Event()
+        self._start_lock = anyio.Lock()
+        self._running: dict[int, ConfinedProcess] = {}
+        self._numbers = count(1)
+
+    async def spawn(self, command: CommandSpec) -> ConfinedProcess:
+        """Starts a program.
+
+        Raises:
+            SandboxFailed: the sandbox is dead.
+        """
+        for _ in range(2):
+            zygote = await self._zygote_of()
+            with suppress(BrokenPipeError):
+                return await self._spawn(zygote, command)
+        raise SandboxFailed("The sandbox takes no more commands; make a new one.")
+
+    def close(self) -> None:
+        """Ends the zygote; commands that wait are told that the sandbox is dead."""
+        if self._zygote is not None:
+            self._zygote.close()
+            self._zygote = None
+        self._lose_all(alive=False)
+
+    async def _zygote_of(self) -> Channel:
+        async with self._start_lock:
+            if self._zygote is None or self._zygote.closed:
+                if not self._bounds.alive:
+                    raise SandboxFailed("The sandbox has ended on its own; make a new one.")
+                self._zygote = await self._start_zygote()
+            return self._zygote
+
+    async def _start_zygote(self) -> Channel:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        self._ready.clear()
+        zygote = Channel(ours, self._on_message, self._on_end)
+        with theirs:
+            sent = [theirs.fileno(), self._init, self._launcher.bpf]
+            await self._launcher.ask("zygote", self._identity.order(), sent)
+        try:
+            with anyio.fail_after(READY_S):
+                await self._ready.wait()
+        except TimeoutError as error:
+            zygote.close()
+            raise SandboxFailed("The sandbox does not take commands; make a new one.") from error
+        if zygote.closed:
+            raise SandboxFailed("The sandbox could not be entered; make a new one.")
+        return zygote
+
+    async def _spawn(self, zygote: Channel, command: CommandSpec) -> ConfinedProcess:
+        number = next(self._numbers)
+        cookie = f"{self._identity.sandbox}-{number}"
+        pipes = Pipes(stdin=command.stdin)
+        process = ConfinedProcess(
+            number,
+            pipes.ours,
+            hits=partial(self._hits_since, self._bounds.hits()),
+            send_signal=partial(self._signal, number),
+            kill_tree=partial(self._kill_tree, cookie),
+        )
+        self._running[number] = process
+        order = {
+            "id": number,
+            "argv": list(command.argv),
+            "env": {**command.env, COOKIE: cookie},
+            "cwd": command.cwd,
+            "stdin": command.stdin,
+        }
+        try:
+            await zygote.send(order, pipes.theirs)
+        except BaseException:
+            del self._running[number]
+            await process.aclose()
+            raise
+        finally:
+            pipes.close()
+        return process
+
+    def _on_message(self, message: Message) -> None:
+        if "ready" in message:
+            self._ready.set()
+            return
+        process = self._running.get(message["id"])
+        if process is not None:
+            process.tell(message)
+            if "code" in message:
+                del self._running[message["id"]]
+
+    def _on_end(self) -> None:
+        self._ready.set()
+        self._lose_all(alive=self._bounds.alive)
+
+    def _lose_all(self, *, alive: bool) -> None:
+        running, self._running = self._running, {}
+        for process in running.values():
+            process.lost(sandbox_alive=alive)
+
+    def _hits_since(self, before: Mapping[Limit, int]) -> frozenset[Limit]:
+        now = self._bounds.hits()
+        hits = {limit for limit, counted in now.items() if counted > before.get(limit, 0)}
+        return frozenset(hits | {Limit.DISK} if self._bounds.full else hits)
+
+    async def _signal(self, number: int, signal_number: int) -> None:
+        if self._zygote is not None:
+            with suppress(BrokenPipeError):
+                await self._zygote.send({"id": number, "signal": signal_number})
+
+    def _kill_tree(self, cookie: str, root: int) -> None:
+        kill_tree(self._bounds.members, lambda frozen: self._bounds.freeze(frozen=frozen), root, cookie)
