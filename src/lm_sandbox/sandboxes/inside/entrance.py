@@ -19,6 +19,7 @@ from lm_sandbox.sandboxes.inside.process import ConfinedProcess, Pipes
 from lm_sandbox.sandboxes.inside.tree import COOKIE, kill_tree
 
 READY_S = 10.0
+ALL_NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Identity:
         sandbox: The id of the sandbox.
         host_uid: The sandbox's own user on the host, or None where the server has no right to change it.
         uid: Its user inside.
+        namespaces: Those to enter, by their names in `/proc/PID/ns`.
         cgroups: Folders of the control groups to join.
         rlimits: By their names in `resource`.
         env: Variables of every command.
@@ -37,6 +39,7 @@ class Identity:
     sandbox: str
     host_uid: int | None
     uid: int
+    namespaces: tuple[str, ...]
     cgroups: tuple[str, ...]
     rlimits: Mapping[str, int]
     env: Mapping[str, str]
@@ -47,6 +50,7 @@ class Identity:
             "sandbox": self.sandbox,
             "uid": self.host_uid,
             "inner_uid": self.uid,
+            "namespaces": list(self.namespaces),
             "cgroups": list(self.cgroups),
             "rlimits": dict(self.rlimits),
             "env": dict(self.env),

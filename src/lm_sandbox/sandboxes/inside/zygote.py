@@ -20,7 +20,16 @@ Message = dict[str, Any]
 
 MESSAGE_BYTES = 256 * 1024
 MAX_FDS = 8
-NAMESPACES = 0x10000000 | 0x00020000 | 0x20000000 | 0x40000000 | 0x08000000 | 0x04000000 | 0x02000000
+# By their names in /proc/PID/ns.
+NAMESPACES = {
+    "user": 0x10000000,
+    "mnt": 0x00020000,
+    "pid": 0x20000000,
+    "net": 0x40000000,
+    "ipc": 0x08000000,
+    "uts": 0x04000000,
+    "cgroup": 0x02000000,
+}
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
@@ -60,7 +69,7 @@ def run(libc: ctypes.CDLL, request: Message, sock_fd: int, init: int, bpf: int) 
     if request["uid"] is not None:
         # Before entering: an unprivileged user namespace forbids it afterwards.
         os.setgroups([])
-    _enter(libc, init)
+    _enter(libc, init, request["namespaces"])
     _close_all_but({sock_fd, oom})
     _limit(request)
     _drop(libc, request)
@@ -78,8 +87,8 @@ def _oom_score() -> int:
     return fd
 
 
-def _enter(libc: ctypes.CDLL, init: int) -> None:
-    if libc.setns(init, NAMESPACES) != 0:
+def _enter(libc: ctypes.CDLL, init: int, namespaces: list[str]) -> None:
+    if libc.setns(init, sum(NAMESPACES[name] for name in namespaces)) != 0:
         raise OSError(ctypes.get_errno(), "setns")
     os.chdir("/")
 
@@ -107,11 +116,13 @@ def _limit(request: Message) -> None:
 
 
 def _drop(libc: ctypes.CDLL, request: Message) -> None:
+    # The bounding set first: leaving root takes the right to drop it.
+    for capability in range(LAST_CAPABILITY + 1):
+        if libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 and ctypes.get_errno() != errno.EINVAL:
+            raise OSError(ctypes.get_errno(), "bounding set")
     uid = request["inner_uid"]
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
-    for capability in range(LAST_CAPABILITY + 1):
-        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
     libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     header = struct.pack("Ii", CAPABILITY_VERSION_3, 0)
     if libc.capset(header, bytes(24)) != 0:

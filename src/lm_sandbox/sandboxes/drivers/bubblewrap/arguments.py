@@ -2,18 +2,8 @@
 
 from dataclasses import dataclass
 
-SANDBOX_UID = 1000
-HOME = "/home/sandbox"
-WORKSPACE = "/workspace"
-ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": HOME,
-    "USER": "sandbox",
-    "LOGNAME": "sandbox",
-    "SHELL": "/bin/bash",
-    "LANG": "C.UTF-8",
-    "TERM": "dumb",
-}
+from lm_sandbox.sandboxes.inside.layout import HOME, MASKED_PROC, SANDBOX_UID, WORKSPACE
+
 # Writable places, all on the one tmpfs that the disk limit sizes.
 WRITABLE = {
     "workspace": WORKSPACE,
@@ -41,8 +31,6 @@ OWN_ETC = {
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n",
 }
 LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib32": "usr/lib32", "lib64": "usr/lib64"}  # fmt: skip  # noqa: E501
-MASKED_PROC = ("kallsyms", "kcore", "keys", "key-users", "kmsg", "latency_stats", "modules", "sched_debug",
-               "slabinfo", "sysrq-trigger", "timer_list", "vmallocinfo")  # fmt: skip
 NOTHING = "/dev/null"
 
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from lm_sandbox.sandboxes.driver import Check
-from lm_sandbox.sandboxes.drivers.bubblewrap import cgroups
+from lm_sandbox.sandboxes.inside import cgroups
 from lm_sandbox.sandboxes.inside.seccomp import build_filter
 
 OLDEST = (0, 5)

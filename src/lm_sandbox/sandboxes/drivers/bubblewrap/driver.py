@@ -20,7 +20,6 @@ from lm_sandbox.sandboxes.driver import (
     SandboxId,
     SandboxSpec,
 )
-from lm_sandbox.sandboxes.drivers.bubblewrap import cgroups
 from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
     LINKS,
     OWN_ETC,
@@ -37,7 +36,9 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.checks import (
 from lm_sandbox.sandboxes.drivers.bubblewrap.enforced import describe
 from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox, Holding
 from lm_sandbox.sandboxes.drivers.bubblewrap.uids import UidPool
+from lm_sandbox.sandboxes.inside import cgroups
 from lm_sandbox.sandboxes.inside.launch import Launcher, memory_file
+from lm_sandbox.sandboxes.inside.layout import BYTES_PER_FILE, FEWEST_FILES
 
 CREATE_S = 20.0
 # The descriptors that bwrap gets are moved to these numbers, clear of all others.
@@ -47,7 +48,6 @@ STORAGE = "/mnt"
 # The first process: it tells that the root file system is in place, then only collects orphans. As
 # process 1 it is deaf to every signal from inside; the sleep that it waits for may be killed.
 INIT = ("/bin/bash", "-c", "echo ready >&{fd}; exec {fd}>&-; while :; do sleep infinity; done")
-BYTES_PER_FILE = 8192
 DISABLE_USERNS_SINCE = (0, 8)
 
 
@@ -153,7 +153,7 @@ class BubblewrapDriver:
                 "first_fd": FIRST_FD,
                 "storage": STORAGE if uid is not None else None,
                 "disk_bytes": spec.limits.disk_bytes,
-                "inodes": max(1024, spec.limits.disk_bytes // BYTES_PER_FILE),
+                "inodes": max(FEWEST_FILES, spec.limits.disk_bytes // BYTES_PER_FILE),
                 "writable": list(WRITABLE),
             }
             with ExitStack() as theirs:

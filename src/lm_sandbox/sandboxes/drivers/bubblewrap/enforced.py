@@ -3,7 +3,7 @@
 import os
 
 from lm_sandbox.sandboxes.driver import MIB, Enforced, Limits
-from lm_sandbox.sandboxes.drivers.bubblewrap.cgroups import Group
+from lm_sandbox.sandboxes.inside.cgroups import Group
 
 
 def describe(limits: Limits, *, uid: int | None, group: Group | None) -> Enforced:

@@ -11,20 +11,13 @@ import anyio
 
 from lm_sandbox.errors import DriverUnavailable
 from lm_sandbox.sandboxes.driver import CommandSpec, Limit, SandboxId, SandboxSpec
-from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
-    ENVIRONMENT,
-    SANDBOX_UID,
-    WORKSPACE,
-)
-from lm_sandbox.sandboxes.drivers.bubblewrap.cgroups import Group
-from lm_sandbox.sandboxes.inside.entrance import Entrance, Identity
+from lm_sandbox.sandboxes.inside.cgroups import Group
+from lm_sandbox.sandboxes.inside.entrance import ALL_NAMESPACES, Entrance, Identity
 from lm_sandbox.sandboxes.inside.launch import Launcher
+from lm_sandbox.sandboxes.inside.layout import ENVIRONMENT, FULL_BYTES, FULL_FILES, SANDBOX_UID, WORKSPACE
 from lm_sandbox.sandboxes.inside.process import ConfinedProcess
 
 END_S = 10.0
-# Less than this free at the end of a command means that it met the disk limit.
-FULL_BYTES = 64 * 1024
-FULL_FILES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +126,7 @@ class BubblewrapSandbox:
             sandbox=self.id,
             host_uid=self.uid,
             uid=SANDBOX_UID,
+            namespaces=ALL_NAMESPACES,
             cgroups=tuple(self._group.paths) if self._group else (),
             rlimits=rlimits,
             env={**ENVIRONMENT, **spec.env},

@@ -59,6 +59,17 @@ def find_hierarchy(proc_cgroup: str, mounts: str, *, root: bool) -> Hierarchy | 
     return None
 
 
+def folders_of(proc_cgroup: str, mounts: str) -> tuple[str, ...]:
+    """Returns the folders of every group that a process is in, from its `/proc/PID/cgroup`."""
+    own = dict(_own_groups(proc_cgroup))
+    folders = set()
+    for line in mounts.splitlines():
+        _, place, kind, options = line.split(" ")[:4]
+        names = [""] if kind == "cgroup2" else options.split(",") if kind == "cgroup" else []
+        folders |= {str(Path(place) / own[name].lstrip("/")) for name in names if name in own}
+    return tuple(sorted(folders))
+
+
 def _own_groups(proc_cgroup: str) -> list[tuple[str, str]]:
     rows = [line.split(":", 2) for line in proc_cgroup.splitlines() if line.count(":") >= 2]  # noqa: PLR2004
     return [(name, path) for _, names, path in rows for name in names.split(",")]
@@ -118,6 +129,14 @@ class Group:
             controller, file = name.split("/")
             if file not in OPTIONAL_FILES or (self.folders[controller] / file).exists():
                 (self.folders[controller] / file).write_text(value)
+        self.watch()
+
+    def watch(self) -> None:
+        """Opens what counts the hits, in folders that exist.
+
+        Raises:
+            OSError: one is not there.
+        """
         self._counters = {
             Limit.MEMORY: os.open(self._oom_file(), os.O_RDONLY | os.O_CLOEXEC),
             Limit.PIDS: os.open(self.folders["pids"] / "pids.events", os.O_RDONLY | os.O_CLOEXEC),
@@ -157,11 +176,15 @@ class Group:
         with suppress(OSError):
             (self.folders["cpu"] / name).write_text(value)
 
-    def remove(self) -> bool:
-        """Removes the folders, and tells whether all are gone; not while processes are in them."""
+    def forget(self) -> None:
+        """Closes what `watch` opened; idempotent."""
         for fd in self._counters.values():
             os.close(fd)
         self._counters = {}
+
+    def remove(self) -> bool:
+        """Removes the folders, and tells whether all are gone; not while processes are in them."""
+        self.forget()
         for path in self.paths:
             with suppress(OSError):
                 Path(path).rmdir()
