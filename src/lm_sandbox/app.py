@@ -1,7 +1,8 @@
 """The composition root: builds every object once, and enters and leaves them in order."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
@@ -21,7 +22,6 @@ from lm_sandbox.models.engines.ollama import OllamaEngine
 from lm_sandbox.models.engines.openai import OpenAIEngine, Upstream
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.driver import SandboxDriver
-from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.storage.database import Database
 from lm_sandbox.surfaces import health, seed
@@ -41,6 +41,10 @@ ROUTERS = (
     seed.ROUTER,
     health.ROUTER,
 )
+DRIVERS = {
+    "bubblewrap": "lm_sandbox.sandboxes.drivers.bubblewrap.driver:build",
+    "docker": "lm_sandbox.sandboxes.drivers.docker.driver:build",
+}
 LM_STUDIO_START = "Start LM Studio and switch its server on (Developer, or 'lms server start')."
 
 
@@ -101,8 +105,10 @@ def local_key(settings: Settings) -> LocalKey:
 
 
 def build_driver(settings: Settings) -> SandboxDriver:
-    """Builds the driver that makes sandboxes."""
-    return BubblewrapDriver(require_cgroups=settings.sandbox.require_cgroups)
+    """Builds the driver that makes sandboxes; only its own module is loaded."""
+    module, _, function = DRIVERS[settings.sandbox.driver].partition(":")
+    build: Callable[[Settings], SandboxDriver] = getattr(import_module(module), function)
+    return build(settings)
 
 
 def build_registry(settings: Settings) -> ModelRegistry:

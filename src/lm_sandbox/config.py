@@ -5,7 +5,7 @@ command line flags. A component is handed its own subtree only.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -30,6 +30,12 @@ class Section(BaseModel):
 class SandboxSettings(Section):
     """Defaults and bounds of sandboxes and commands."""
 
+    driver: Literal["bubblewrap", "docker"] = Field("bubblewrap", description="what makes sandboxes")
+    image: str | None = Field(
+        None,
+        description="what sandboxes start from; default: the host's own system (bubblewrap) "
+        "or debian:bookworm-slim (docker)",
+    )
     cpus: Annotated[float, Field(gt=0)] = Field(2.0, description="CPU cores of one sandbox")
     memory_mib: Positive = Field(1024, description="memory of one sandbox, in MiB")
     pids: Positive = Field(256, description="processes and threads of one sandbox")
@@ -51,6 +57,17 @@ class SandboxSettings(Section):
         1024 * 1024, description="bytes kept of each output stream, half head and half tail"
     )
     output_limit_bytes: Positive = Field(256 * 1024 * 1024, description="a command that writes more is ended")
+
+
+class DockerSettings(Section):
+    """The Docker driver."""
+
+    socket: Path = Field(Path("/var/run/docker.sock"), description="where the Docker engine listens")
+    runtime: str | None = Field(
+        None, description="what makes containers, such as runc, runsc or kata; default: the engine's"
+    )
+    cpuset_cpus: str = Field("", description="cores that sandboxes may run on, such as 0-3; default: all")
+    gpus: tuple[str, ...] = Field((), description="ids of the GPUs that sandboxes get, or `all`")
 
 
 class LlamaCppSettings(Section):
@@ -122,6 +139,7 @@ class Settings(BaseSettings):
     default_model: str | None = Field(None, description="the model that `run` and `auto` use")
     max_body_bytes: Positive = Field(16 * 1024 * 1024, description="the largest request body")
     sandbox: SandboxSettings = SandboxSettings()
+    docker: DockerSettings = DockerSettings()
     llamacpp: LlamaCppSettings = LlamaCppSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     agent: AgentSettings = AgentSettings()

@@ -48,10 +48,17 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class SandboxSpec:
-    """What a sandbox is made from."""
+    """What a sandbox is made from.
+
+    Attributes:
+        limits: What it may use.
+        env: Variables of every command.
+        image: Its root file system; None takes the driver's default.
+    """
 
     limits: Limits = field(default_factory=Limits)
     env: Mapping[str, str] = field(default_factory=dict)
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,8 @@ class Enforced:
         network: `none` while a sandbox has no way out.
         seccomp: Whether a filter is loaded.
         limits: For each limit, its value and what holds it (`cgroup v1`, `tmpfs`, `rlimit` ...).
+        isolation: What parts it from the host: `namespaces`, or the runtime that does more.
+        entry: How commands get in: `zygote`, or `docker exec` and why.
     """
 
     driver: str
@@ -105,6 +114,8 @@ class Enforced:
     network: str
     seccomp: bool
     limits: Mapping[str, str]
+    isolation: str = "namespaces"
+    entry: str = "zygote"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +192,7 @@ class SandboxDriver(Protocol):
         Raises:
             DriverUnavailable: the host refused.
             NoCapacity: no host user id or memory is left for another one.
+            Invalid: the driver has no such image.
         """
         ...
 

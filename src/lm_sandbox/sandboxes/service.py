@@ -76,7 +76,7 @@ class SandboxService:
         self._check_limits(limits)
         sandbox = self._register(principal, new)
         try:
-            spec = SandboxSpec(limits=limits, env=dict(new.env))
+            spec = SandboxSpec(limits=limits, env=dict(new.env), image=self._settings.image)
             sandbox.enforced = await self._driver.create(sandbox.id, spec)
         except BaseException:
             del self._sandboxes[sandbox.id]

@@ -33,9 +33,7 @@ def _add(program: libseccomp.SyscallFilter, refusal: Refusal) -> None:
 
 def _argument(condition: Condition) -> object:
     if condition.comparison is Comparison.MASKED_EQUAL:
-        return libseccomp.Arg(
-            condition.argument, libseccomp.MASKED_EQ, condition.mask, condition.value
-        )
+        return libseccomp.Arg(condition.argument, libseccomp.MASKED_EQ, condition.mask, condition.value)
     operator = libseccomp.EQ if condition.comparison is Comparison.EQUAL else libseccomp.GT
     return libseccomp.Arg(condition.argument, operator, condition.value)
 

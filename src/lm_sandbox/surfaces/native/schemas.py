@@ -73,6 +73,8 @@ class EnforcedOut(BaseModel):
     network: str
     seccomp: bool
     limits: dict[str, str]
+    isolation: str
+    entry: str
 
 
 class SandboxOut(BaseModel):
@@ -105,6 +107,8 @@ class SandboxOut(BaseModel):
                 network=enforced.network,
                 seccomp=enforced.seccomp,
                 limits=dict(enforced.limits),
+                isolation=enforced.isolation,
+                entry=enforced.entry,
             ),
         )
 

@@ -11,7 +11,8 @@ from typing import Self
 import anyio
 import anyio.to_thread
 
-from lm_sandbox.errors import DriverUnavailable, SandboxNotFound
+from lm_sandbox.config import Settings
+from lm_sandbox.errors import DriverUnavailable, Invalid, SandboxNotFound
 from lm_sandbox.sandboxes.driver import (
     Check,
     CommandSpec,
@@ -99,6 +100,8 @@ class BubblewrapDriver:
 
     async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:
         """Makes a sandbox that is ready for commands."""
+        if spec.image is not None:
+            raise Invalid("bubblewrap starts from the host's own system; leave the image out.", field="image")
         uid = self._uids.lease() if self._root else None
         group = self._group(sandbox)
         try:
@@ -268,3 +271,8 @@ _SYSTEM_PREFIXES = (Path("/usr"), Path("/usr/local"))
 
 def _bwrap() -> str:
     return shutil.which("bwrap") or "/usr/bin/bwrap"
+
+
+def build(settings: Settings) -> BubblewrapDriver:
+    """Builds the driver from the settings."""
+    return BubblewrapDriver(require_cgroups=settings.sandbox.require_cgroups)

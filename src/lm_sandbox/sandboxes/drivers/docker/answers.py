@@ -1,0 +1,76 @@
+"""What the engine answers, as far as it is used. Source: the Docker Engine API, version 1.41."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Answer(BaseModel):
+    """A part of the engine's JSON; what is not named here is ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Runtime(Answer):
+    """What makes containers; newer engines name a shim instead of a path."""
+
+    path: str = ""
+    shim: str = Field("", alias="runtimeType")
+
+
+class EngineInfo(Answer):
+    """`GET /info`."""
+
+    version: str = Field("", alias="ServerVersion")
+    cgroup_version: str = Field("", alias="CgroupVersion")
+    memory_limit: bool = Field(False, alias="MemoryLimit")
+    pids_limit: bool = Field(False, alias="PidsLimit")
+    cpu_quota: bool = Field(False, alias="CpuCfsQuota")
+    security: tuple[str, ...] = Field((), alias="SecurityOptions")
+    runtimes: dict[str, Runtime] = Field({}, alias="Runtimes")
+    default_runtime: str = Field("runc", alias="DefaultRuntime")
+
+    def has(self, option: str) -> bool:
+        """Whether a security option is on, such as `seccomp` or `rootless`."""
+        return any(f"name={option}" in entry.split(",") for entry in self.security)
+
+
+class Created(Answer):
+    """`POST /containers/create`."""
+
+    id: str = Field(alias="Id")
+
+
+class State(Answer):
+    """Whether a container runs, and its first process on the engine's host."""
+
+    running: bool = Field(alias="Running")
+    pid: int = Field(alias="Pid")
+
+
+class Resources(Answer):
+    """The limits that the engine has kept: what its kernel cannot hold, it sets to nothing."""
+
+    memory: int = Field(0, alias="Memory")
+    cpus: int = Field(0, alias="NanoCpus")
+    pids: int | None = Field(None, alias="PidsLimit")
+
+
+class Config(Answer):
+    """How commands start."""
+
+    env: tuple[str, ...] | None = Field(None, alias="Env")
+
+
+class Container(Answer):
+    """`GET /containers/{id}/json`."""
+
+    id: str = Field(alias="Id")
+    state: State = Field(alias="State")
+    resources: Resources = Field(alias="HostConfig")
+    config: Config = Field(alias="Config")
+
+
+class Exec(Answer):
+    """`GET /exec/{id}/json`."""
+
+    running: bool = Field(alias="Running")
+    code: int | None = Field(None, alias="ExitCode")

@@ -1,0 +1,124 @@
+"""What a container is made from: the engine's configuration of a sandbox, as data."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lm_sandbox.config import DockerSettings
+from lm_sandbox.sandboxes.driver import Limits, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.drivers.docker.profile import seccomp_profile
+from lm_sandbox.sandboxes.inside.layout import (
+    BYTES_PER_FILE,
+    ENVIRONMENT,
+    FEWEST_FILES,
+    HOME,
+    MASKED_PROC,
+    SANDBOX_UID,
+    WORKSPACE,
+)
+
+DEFAULT_IMAGE = "debian:bookworm-slim"
+RUN_LABEL = "lm-sandbox.run"
+SANDBOX_LABEL = "lm-sandbox.sandbox"
+# The first process only collects orphans. As process 1 it is deaf to every signal from inside; the
+# sleep that it waits for may be killed.
+INIT = ("/bin/sh", "-c", "exec </dev/null >/dev/null 2>&1; while :; do sleep 1000000; done")
+OWNED = f"uid={SANDBOX_UID},gid={SANDBOX_UID},mode=0755"
+SHARED = "mode=1777"
+# Writable places; each is a tmpfs of its own.
+WRITABLE = {
+    WORKSPACE: OWNED,
+    HOME: OWNED,
+    "/tmp": SHARED,  # noqa: S108 - the sandbox's own
+    "/var/tmp": SHARED,  # noqa: S108
+    "/dev/shm": SHARED,  # noqa: S108
+}
+# A list of ours replaces the engine's own, so this holds that one too. /sys tells of the host's
+# hardware and, below fs/cgroup, of its groups.
+MASKED = ("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/scsi", "/proc/timer_stats", "/sys",
+          *(f"/proc/{name}" for name in MASKED_PROC))  # fmt: skip
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
+LOCKED_BYTES = 64 * 1024
+
+
+def container_config(
+    sandbox: SandboxId, spec: SandboxSpec, settings: DockerSettings, *, image: str, run: str
+) -> dict[str, Any]:
+    """Returns the body of `POST /containers/create`.
+
+    Args:
+        sandbox: Goes into a label.
+        spec: What it is made from.
+        settings: What this server gives to all of them.
+        image: What it starts from when `spec` names no image.
+        run: Names this run of the server, so that a later one finds what was left behind.
+    """
+    # The image's PATH stays: its programs may be anywhere.
+    env = {name: value for name, value in ENVIRONMENT.items() if name != "PATH"} | dict(spec.env)
+    return {
+        "Image": spec.image or image,
+        "User": f"{SANDBOX_UID}:{SANDBOX_UID}",
+        "Hostname": "sandbox",
+        "Entrypoint": list(INIT),
+        "Cmd": [],
+        "Env": [f"{name}={value}" for name, value in env.items()],
+        "WorkingDir": WORKSPACE,
+        "Labels": {RUN_LABEL: run, SANDBOX_LABEL: sandbox},
+        "HostConfig": {
+            **_isolation(settings),
+            **_resources(spec.limits, settings),
+            "Tmpfs": _tmpfs(spec.limits.disk_bytes),
+        },
+    }
+
+
+def _isolation(settings: DockerSettings) -> dict[str, Any]:
+    return {
+        "Runtime": settings.runtime or "",
+        "ReadonlyRootfs": True,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges", f"seccomp={seccomp_profile()}"],
+        "MaskedPaths": list(MASKED),
+        "ReadonlyPaths": list(READ_ONLY),
+        "NetworkMode": "none",
+        # Otherwise the host's name servers and search domains are written into the container.
+        "Dns": ["127.0.0.1"],
+        "DnsSearch": ["."],
+        "CgroupnsMode": "private",
+        # A namespace of its own, without the engine's /dev/shm.
+        "IpcMode": "none",
+        "LogConfig": {"Type": "none"},
+        "RestartPolicy": {"Name": "no"},
+    }
+
+
+def _resources(limits: Limits, settings: DockerSettings) -> dict[str, Any]:
+    # The writable tmpfs is charged to memory, so its size is added.
+    memory = limits.memory_bytes + limits.disk_bytes
+    return {
+        "NanoCpus": round(limits.cpus * 1e9),
+        "Memory": memory,
+        # The sum of memory and swap: no swap.
+        "MemorySwap": memory,
+        "PidsLimit": limits.pids,
+        "CpusetCpus": settings.cpuset_cpus,
+        "Ulimits": [{"Name": name, "Soft": value, "Hard": value} for name, value in rlimits(limits).items()],
+        "DeviceRequests": _gpus(settings.gpus),
+    }
+
+
+def rlimits(limits: Limits) -> Mapping[str, int]:
+    """Returns what one process may use, by the engine's names."""
+    return {"nofile": limits.open_files, "core": 0, "memlock": LOCKED_BYTES, "msgqueue": 0}
+
+
+def _gpus(gpus: tuple[str, ...]) -> list[dict[str, Any]]:
+    if not gpus:
+        return []
+    which: dict[str, Any] = {"Count": -1} if gpus == ("all",) else {"DeviceIDs": list(gpus)}
+    return [{"Driver": "nvidia", "Capabilities": [["gpu"]], **which}]
+
+
+def _tmpfs(disk_bytes: int) -> dict[str, str]:
+    files = max(FEWEST_FILES, disk_bytes // BYTES_PER_FILE)
+    common = f"exec,nosuid,nodev,size={disk_bytes},nr_inodes={files}"
+    return {place: f"{common},{owner}" for place, owner in WRITABLE.items()}

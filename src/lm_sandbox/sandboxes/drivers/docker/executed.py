@@ -1,0 +1,202 @@
+"""A container whose commands are execs of the engine: rootless, elsewhere, or with a kernel of its own.
+
+The price over the direct way: an exec takes tens of milliseconds, an exit code over 128 is taken for a
+signal because the engine tells both alike, and only the memory limit is told when it is hit.
+"""
+
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from time import time
+
+import anyio
+from anyio.abc import ByteReceiveStream, ByteSendStream, SocketStream
+
+from lm_sandbox.errors import SandboxFailed
+from lm_sandbox.sandboxes.driver import CommandSpec, Exit, Limit, SandboxId
+from lm_sandbox.sandboxes.drivers.docker.confinement import Confinement, outer_uid, read_confinement
+from lm_sandbox.sandboxes.drivers.docker.demultiplexer import (
+    STDERR,
+    STDOUT,
+    Demultiplexer,
+    FramedOutput,
+    SocketInput,
+)
+from lm_sandbox.sandboxes.drivers.docker.engine import VANISHED, Engine
+from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
+from lm_sandbox.sandboxes.inside.tree import COOKIE
+
+# So that a missing folder or program is told in the same way by every runtime.
+START = ("/bin/sh", "-c", 'cd -- "$1" || exit 126; shift; exec "$@"', "lm-sandbox")
+# Builtins only: where the process limit is reached, nothing more can be started.
+FIND = """
+belongs() {
+    while IFS= read -r -d '' entry; do [ "$entry" = "$cookie" ] && return; done < "$1/environ"
+    return 1
+}
+"""
+SIGNAL = f"""{FIND}
+cookie=$1
+for proc in /proc/[0-9]*; do
+    read -r stat < "$proc/stat"
+    set -- "$2" "$2" ${{stat##*) }}
+    [ "$4" = 0 ] && [ "$6" = "${{proc#/proc/}}" ] && belongs "$proc" && kill "-$1" -- "-${{proc#/proc/}}"
+done 2>/dev/null
+"""
+KILL = f"""{FIND}
+cookie=$1
+sessions=' '
+for round in {{1..200}}; do
+    found=
+    for proc in /proc/[0-9]*; do
+        read -r stat < "$proc/stat" || continue
+        set -- ${{stat##*) }}
+        [ "$1" = Z ] && continue
+        if belongs "$proc"; then sessions="$sessions$4 "; elif [[ $sessions != *" $4 "* ]]; then continue; fi
+        kill -KILL "${{proc#/proc/}}" && found=1
+    done
+    [ "$found" ] || exit 0
+done 2>/dev/null
+"""
+SHELL = "/bin/bash"
+LAST_CODE = 128
+POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What can be done about a started program.
+
+    Attributes:
+        ended: Waits for the end after that of the streams.
+        signal: Sends a signal to its process group.
+        kill: Kills all that it started.
+    """
+
+    ended: Callable[[], Awaitable[Exit]]
+    signal: Callable[[int], Awaitable[None]]
+    kill: Callable[[], Awaitable[None]]
+
+
+class ExecProcess:
+    """Implements `Process`.
+
+    Args:
+        connection: To the engine; owned from now on.
+        frames: What comes over it.
+        control: Acts on the program.
+        stdin: Whether the program reads from it.
+    """
+
+    def __init__(
+        self, connection: SocketStream, frames: Demultiplexer, control: Control, *, stdin: bool
+    ) -> None:
+        self.stdin: ByteSendStream | None = SocketInput(connection) if stdin else None
+        self.stdout: ByteReceiveStream = FramedOutput(frames, STDOUT)
+        self.stderr: ByteReceiveStream = FramedOutput(frames, STDERR)
+        self._connection = connection
+        self._frames = frames
+        self._control = control
+
+    async def wait(self) -> Exit:
+        """Waits until the program has ended.
+
+        Raises:
+            SandboxFailed: the sandbox died under it.
+        """
+        await self._frames.to_the_end()
+        return await self._control.ended()
+
+    async def signal(self, number: int) -> None:
+        """Sends a signal to the program's process group."""
+        await self._control.signal(number)
+
+    async def kill(self) -> None:
+        """Kills the program and everything that it started."""
+        await self._control.kill()
+
+    async def aclose(self) -> None:
+        """Closes the streams."""
+        await self._connection.aclose()
+
+
+class ExecSandbox:
+    """A running container whose commands the engine starts.
+
+    Args:
+        sandbox: Its id.
+        container: The engine's id of it.
+        engine: Starts them.
+    """
+
+    def __init__(self, sandbox: SandboxId, container: str, engine: Engine) -> None:
+        self.id = sandbox
+        self.container = container
+        self._engine = engine
+        self._numbers = count(1)
+
+    async def spawn(self, command: CommandSpec) -> ExecProcess:
+        """Starts a program.
+
+        Raises:
+            SandboxFailed: the container has ended.
+        """
+        cookie = f"{self.id}-{next(self._numbers)}"
+        argv = (*START, command.cwd, *command.argv)
+        env = {**command.env, COOKIE: cookie}
+        started = time()
+        program = await self._engine.prepare(self.container, argv, env, stdin=command.stdin)
+        connection, output = await self._engine.attach(program)
+        control = Control(
+            ended=partial(self._ended, program, started),
+            signal=partial(self._signal, cookie),
+            kill=partial(self._kill, cookie),
+        )
+        return ExecProcess(connection, Demultiplexer(output), control, stdin=command.stdin)
+
+    async def end(self) -> None:
+        """Does nothing: the engine ends and removes all of it."""
+
+    async def confinement(self) -> Confinement:
+        """Reads what confines a command, with its user as the host sees it."""
+        status = await self._read("/proc/self/status")
+        confinement = read_confinement(status)
+        uid = outer_uid(await self._read("/proc/self/uid_map"), SANDBOX_UID)
+        return Confinement(uid, confinement.capabilities, confinement.no_new_privs, confinement.seccomp)
+
+    async def _read(self, path: str) -> str:
+        process = await self.spawn(CommandSpec(("cat", path), cwd="/"))
+        try:
+            data = b""
+            async for piece in process.stdout:
+                data += piece
+            return data.decode()
+        finally:
+            await process.aclose()
+
+    async def _ended(self, program: str, started: float) -> Exit:
+        while (state := await self._engine.program(program)).running or state.code is None:  # noqa: ASYNC110 - there is no event
+            await anyio.sleep(POLL_S)
+        killed = state.code == LAST_CODE + signal.SIGKILL
+        if killed and not (await self._engine.inspect(self.container)).state.running:
+            raise SandboxFailed(VANISHED)
+        limits = frozenset[Limit]()
+        if await self._engine.has_run_out_of_memory(self.container, started):
+            limits = frozenset({Limit.MEMORY})
+        if state.code > LAST_CODE:
+            return Exit(None, state.code - LAST_CODE, limits)
+        return Exit(state.code, None, limits)
+
+    async def _signal(self, cookie: str, number: int) -> None:
+        await self._run((SHELL, "-c", SIGNAL, "lm-sandbox", f"{COOKIE}={cookie}", str(number)))
+
+    async def _kill(self, cookie: str) -> None:
+        await self._run((SHELL, "-c", KILL, "lm-sandbox", f"{COOKIE}={cookie}"))
+
+    async def _run(self, argv: tuple[str, ...]) -> None:
+        program = await self._engine.prepare(self.container, argv, {}, stdin=False)
+        connection, output = await self._engine.attach(program)
+        async with connection:
+            await Demultiplexer(output).to_the_end()
