@@ -16,6 +16,9 @@ from lm_sandbox.app import create_app, start_services
 from lm_sandbox.cli.asgi import StreamingASGITransport
 from lm_sandbox.config import Settings, UpstreamSettings
 from lm_sandbox.surfaces.deps import Services
+from tests.docker_engine import docker_engine
+
+__all__ = ["docker_engine"]
 
 KEY = "test-key-with-enough-characters"
 # Nothing listens there: no test may depend on an engine that happens to run on the host.

@@ -1,22 +1,47 @@
-"""Each driver, started once a test; a new driver is one more row."""
+"""Each driver, started once a test; a new driver is one more name."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from lm_sandbox.sandboxes.commands import CommandRequest, CommandResult, Sink, run_command
 from lm_sandbox.sandboxes.driver import MIB, Limits, SandboxDriver, SandboxId, SandboxSpec
-from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
+from tests.drivers import build
 
 Run = Callable[..., Awaitable[CommandResult]]
-DRIVERS: dict[str, Callable[[], SandboxDriver]] = {"bubblewrap": BubblewrapDriver}
+DRIVERS = ("bubblewrap", "docker", "docker exec")
+ENGINE_USER = "the engine maps users for all of its containers alike"
+UNTOLD = "the limit holds, but the engine does not tell that it was hit"
+# What a driver does not do, by the test's name. Who closes a gap finds the test passing, and takes it out.
+GAPS = {
+    ("docker", "test_neighbours_have_host_users_of_their_own"): ENGINE_USER,
+    ("docker exec", "test_neighbours_have_host_users_of_their_own"): ENGINE_USER,
+    ("docker exec", "test_a_fork_bomb_meets_the_process_limit_and_the_sandbox_goes_on"): UNTOLD,
+    ("docker exec", "test_a_disk_filler_meets_the_disk_limit"): UNTOLD,
+    ("docker exec", "test_a_filler_of_empty_files_meets_the_disk_limit"): UNTOLD,
+}
 SMALL = SandboxSpec(limits=Limits(memory_bytes=192 * MIB, disk_bytes=32 * MIB, pids=64, open_files=128))
 BOX = SandboxId("sb_conformance")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        call = getattr(item, "callspec", None)
+        name = call.params.get("new_driver") if call else None
+        if (name, getattr(item, "originalname", "")) in GAPS:
+            reason = GAPS[name, item.originalname]  # type: ignore[attr-defined]
+            item.add_marker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=True))
+
+
 @pytest.fixture(params=DRIVERS)
-async def driver(request: pytest.FixtureRequest) -> AsyncIterator[SandboxDriver]:
-    async with DRIVERS[request.param]() as started:
+def new_driver(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxDriver:
+    return build(request.param, request, tmp_path)
+
+
+@pytest.fixture
+async def driver(new_driver: SandboxDriver) -> AsyncIterator[SandboxDriver]:
+    async with new_driver as started:
         yield started
 
 

@@ -1,7 +1,7 @@
 """What every driver does, whatever is underneath."""
 
 import hashlib
-import os
+import secrets
 from pathlib import Path
 
 import anyio
@@ -191,8 +191,7 @@ async def test_eight_commands_run_at_once_without_mixing(run: Run) -> None:
 
 async def test_neighbours_share_nothing(driver: SandboxDriver, run: Run) -> None:
     other = SandboxId("sb_neighbour")
-    first, second = await driver.create(other, SMALL), await driver.create(SandboxId("sb_third"), SMALL)
-    assert first.host_uid != second.host_uid
+    await driver.create(other, SMALL)
     neighbour = runner(driver, other)
     await run("echo secret > /tmp/mine; sleep 62 & disown")
     seen = await neighbour("ls /tmp /workspace; cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
@@ -200,14 +199,20 @@ async def test_neighbours_share_nothing(driver: SandboxDriver, run: Run) -> None
     assert b"sleep 62" not in seen.stdout
 
 
+async def test_neighbours_have_host_users_of_their_own(driver: SandboxDriver) -> None:
+    first, second = await driver.create(BOX, SMALL), await driver.create(SandboxId("sb_second"), SMALL)
+    assert first.host_uid != second.host_uid
+
+
 async def test_what_is_told_as_enforced_is_what_the_kernel_has(driver: SandboxDriver) -> None:
     sandbox = SandboxId("sb_enforced")
     enforced = await driver.create(sandbox, SMALL)
-    result = await runner(driver, sandbox)("cat /proc/self/status; sleep 64 & disown")
+    marker = _marker()
+    result = await runner(driver, sandbox)(f"cat /proc/self/status; sleep {marker} & disown")
     text = result.stdout.decode()
     assert "NoNewPrivs:\t1" in text
     assert "Seccomp:\t2" in text
-    assert _processes_of(enforced.host_uid)
+    assert _users_of(marker) == {enforced.host_uid}
     assert enforced.host_uid != 0
     assert enforced.network == "none"
     assert "64" in enforced.limits["pids"]
@@ -253,20 +258,27 @@ async def test_many_commands_leave_no_descriptor_and_no_process(run: Run) -> Non
 async def test_destroying_leaves_no_process_mount_or_group(driver: SandboxDriver) -> None:
     mounts = Path("/proc/self/mounts").read_text()
     sandbox = SandboxId("sb_leak_check")
-    enforced = await driver.create(sandbox, SandboxSpec())
-    await runner(driver, sandbox)("setsid sleep 63 & echo x > /workspace/f")
+    await driver.create(sandbox, SandboxSpec())
+    marker = _marker()
+    await runner(driver, sandbox)(f"setsid sleep {marker} & echo x > /workspace/f")
     await driver.destroy(sandbox)
     assert Path("/proc/self/mounts").read_text() == mounts
     assert not list(Path("/sys/fs/cgroup").glob(f"**/{sandbox}"))
-    await eventually(lambda: not _processes_of(enforced.host_uid) or os.geteuid() != 0)
+    await eventually(lambda: not _users_of(marker))
 
 
-def _processes_of(uid: int) -> list[str]:
-    found = []
+def _marker() -> str:
+    """A number of seconds that no other process sleeps."""
+    return f"600.{secrets.randbelow(10**9):09}"
+
+
+def _users_of(marker: str) -> set[int]:
+    """The host's users of the processes that sleep so long."""
+    found = set()
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and entry.stat().st_uid == uid:
-                found.append(entry.name)
+            if entry.name.isdigit() and marker.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
+                found.add(entry.stat().st_uid)
         except OSError:
             continue
     return found

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
+from lm_sandbox.sandboxes.driver import SandboxDriver
 from tests.conformance.conftest import BOX, SMALL, Run, runner
+from tests.drivers import build
 from tests.escape.attempts import ATTEMPTS, THROUGH, Attempt
 
 pytestmark = [
@@ -32,9 +33,14 @@ def listener() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
+@pytest.fixture(params=["bubblewrap", "docker"])
+def new_driver(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxDriver:
+    return build(request.param, request, tmp_path)
+
+
 @pytest.fixture
-async def run() -> AsyncIterator[Run]:
-    async with BubblewrapDriver() as driver:
+async def run(new_driver: SandboxDriver) -> AsyncIterator[Run]:
+    async with new_driver as driver:
         await driver.create(BOX, SMALL)
         yield runner(driver, BOX)
 

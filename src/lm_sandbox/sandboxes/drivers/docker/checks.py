@@ -30,6 +30,8 @@ DIRECT_FIX = "Run the server as root beside an engine that uses runc, or live wi
 def check_engine(settings: DockerSettings, image: str) -> list[Check]:
     """Asks the engine for everything that the driver needs; starts nothing."""
     name = "docker engine"
+    if not settings.socket.is_socket():
+        return [Check(name, ok=False, detail="there is no socket of an engine", fix=START_FIX)]
     try:
         with httpx.Client(
             transport=httpx.HTTPTransport(uds=str(settings.socket)), base_url=BASE_URL, timeout=TRY_S

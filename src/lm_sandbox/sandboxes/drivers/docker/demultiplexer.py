@@ -28,6 +28,7 @@ class Demultiplexer:
         self._frame: tuple[int, int] | None = None
         self._lock = anyio.Lock()
         self._room = anyio.Event()
+        self._dropping = False
         self.ended = False
 
     async def take(self, stream: int, most: int) -> bytes:
@@ -46,6 +47,11 @@ class Demultiplexer:
         while not self.ended:
             await self._read_for(None)
 
+    def drop_the_rest(self) -> None:
+        """From now on what nobody takes is lost instead of waiting."""
+        self._dropping = True
+        self._make_room()
+
     def give_up(self, stream: int) -> None:
         """Nobody takes from a stream any more."""
         self._left[stream].clear()
@@ -57,7 +63,7 @@ class Demultiplexer:
 
     async def _read_for(self, stream: int | None) -> None:
         async with self._lock:
-            while sum(map(len, self._left.values())) > AHEAD_BYTES:
+            while self._too_far_ahead and not self._dropping:
                 await self._room.wait()
             if self.ended or (stream is not None and self._left[stream]):
                 return
@@ -65,6 +71,10 @@ class Demultiplexer:
                 await self._read_frame()
             except GONE:
                 self.ended = True
+
+    @property
+    def _too_far_ahead(self) -> bool:
+        return sum(map(len, self._left.values())) > AHEAD_BYTES
 
     async def _read_frame(self) -> None:
         """Reads a frame's header, then its bytes; being cancelled between them loses neither."""
@@ -74,7 +84,8 @@ class Demultiplexer:
         stream, size = self._frame
         data = await self._source.receive_exactly(size)
         self._frame = None
-        self._left.get(stream, bytearray()).extend(data)
+        if not self._too_far_ahead:
+            self._left.get(stream, bytearray()).extend(data)
 
 
 class FramedOutput(ByteReceiveStream):

@@ -114,8 +114,16 @@ class ExecProcess:
         await self._control.signal(number)
 
     async def kill(self) -> None:
-        """Kills the program and everything that it started."""
-        await self._control.kill()
+        """Kills the program and everything that it started.
+
+        The engine tells of the end of one exec after the other, each when its output was read: so it is
+        read meanwhile.
+        """
+        self._frames.drop_the_rest()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._frames.to_the_end)
+            await self._control.kill()
+            tasks.cancel_scope.cancel()
 
     async def aclose(self) -> None:
         """Closes the streams."""
@@ -136,6 +144,7 @@ class ExecSandbox:
         self.container = container
         self._engine = engine
         self._numbers = count(1)
+        self._alive = True
 
     async def spawn(self, command: CommandSpec) -> ExecProcess:
         """Starts a program.
@@ -157,7 +166,8 @@ class ExecSandbox:
         return ExecProcess(connection, Demultiplexer(output), control, stdin=command.stdin)
 
     async def end(self) -> None:
-        """Does nothing: the engine ends and removes all of it."""
+        """Tells commands that they end with the sandbox; the engine does the rest."""
+        self._alive = False
 
     async def confinement(self) -> Confinement:
         """Reads what confines a command, with its user as the host sees it."""
@@ -179,8 +189,7 @@ class ExecSandbox:
     async def _ended(self, program: str, started: float) -> Exit:
         while (state := await self._engine.program(program)).running or state.code is None:  # noqa: ASYNC110 - there is no event
             await anyio.sleep(POLL_S)
-        killed = state.code == LAST_CODE + signal.SIGKILL
-        if killed and not (await self._engine.inspect(self.container)).state.running:
+        if state.code == LAST_CODE + signal.SIGKILL and not await self._runs():
             raise SandboxFailed(VANISHED)
         limits = frozenset[Limit]()
         if await self._engine.has_run_out_of_memory(self.container, started):
@@ -188,6 +197,9 @@ class ExecSandbox:
         if state.code > LAST_CODE:
             return Exit(None, state.code - LAST_CODE, limits)
         return Exit(state.code, None, limits)
+
+    async def _runs(self) -> bool:
+        return self._alive and (await self._engine.inspect(self.container)).state.running
 
     async def _signal(self, cookie: str, number: int) -> None:
         await self._run((SHELL, "-c", SIGNAL, "lm-sandbox", f"{COOKIE}={cookie}", str(number)))

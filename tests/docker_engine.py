@@ -1,0 +1,114 @@
+"""A real Docker engine for the tests: one for all workers of a run, apart from the host's own."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import httpx
+import pytest
+
+IMAGE = "debian:bookworm-slim"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lm-sandbox"
+IMAGE_TAR = CACHE / "test-image-bookworm.tar"
+START_S = 60
+# Ends the engine when nobody holds the lock any more, however the workers ended. Its mounts are in a
+# namespace of their own and go with it.
+SUPERVISOR = """
+exec 9<"$1/users"
+unshare --mount --propagation slave dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" \
+    --host "unix://$1/docker.sock" --config-file "$1/daemon.json" --cgroup-parent "/$2" --bridge none \
+    --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false &
+flock --exclusive 9
+kill $!
+wait $!
+find /sys/fs/cgroup -depth -type d -path "*/$2*" -exec rmdir {} +
+rm -rf "$1"
+"""
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[Path]:
+    """The socket of an engine that has the image, and a runtime `unknown` that is not entered."""
+    if (lacking := _lacking()) is not None:
+        # Where it can run, a test that does not is a failure and not a gap.
+        if os.environ.get("CI") or os.geteuid() == 0:
+            pytest.fail(lacking)
+        pytest.skip(lacking)
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    folder = Path(tempfile.gettempdir()) / f"lm-sandbox-docker-{run[:12]}"
+    with _used(folder):
+        with (folder / "start").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _answers(folder / "docker.sock"):
+                _start(folder)
+        yield folder / "docker.sock"
+
+
+def _lacking() -> str | None:
+    if os.geteuid() != 0:
+        return "the Docker driver is tested as root only"
+    if shutil.which("dockerd") is None or not IMAGE_TAR.exists():
+        return "dockerd or the image is missing: run scripts/test-image"
+    return None
+
+
+@contextmanager
+def _used(folder: Path) -> Iterator[None]:
+    """Keeps the engine from being ended."""
+    while True:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with (folder / "users").open("a") as users:
+            fcntl.flock(users, fcntl.LOCK_SH)
+            if _is_still(users, folder / "users"):
+                yield
+                return
+
+
+def _is_still(file: IO[str], path: Path) -> bool:
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+
+
+def _start(folder: Path) -> None:
+    unknown = folder / "unknown-runtime"
+    unknown.symlink_to(shutil.which("runc") or "/usr/sbin/runc")
+    (folder / "daemon.json").write_text(f'{{"runtimes": {{"unknown": {{"path": "{unknown}"}}}}}}')
+    with (folder / "log").open("w") as log:
+        subprocess.run(
+            ["setsid", "--fork", "bash", "-c", SUPERVISOR, "supervisor", str(folder), folder.name],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            check=True,
+        )
+    deadline = time.monotonic() + START_S
+    while not _answers(folder / "docker.sock"):
+        if time.monotonic() > deadline:
+            pytest.fail("dockerd did not come up: " + (folder / "log").read_text()[-2000:])
+        time.sleep(0.05)
+    name, _, tag = IMAGE.partition(":")
+    with IMAGE_TAR.open("rb") as tar, _client(folder / "docker.sock") as http:
+        query = {"fromSrc": "-", "repo": name, "tag": tag}
+        http.post("/images/create", params=query, content=tar).raise_for_status()
+
+
+def _answers(path: Path) -> bool:
+    if not path.is_socket():
+        return False
+    try:
+        with _client(path) as http:
+            return http.get("/_ping").is_success
+    except httpx.TransportError:
+        return False
+
+
+def _client(path: Path) -> httpx.Client:
+    return httpx.Client(
+        transport=httpx.HTTPTransport(uds=str(path)), base_url="http://docker", timeout=START_S
+    )
