@@ -18,8 +18,9 @@ run: export LM_SANDBOX_PROMPT = $(PROMPT)
 serve: setup
 	@exec $(BIN)/lm-sandbox serve
 
-## test: set up, then run every test
+## test: set up, then run every test; as root those of the Docker driver too, on an engine of their own
 test: setup-dev
+	@scripts/test-image
 	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
 ## lint: format check, lint, types, import contracts
@@ -34,7 +35,7 @@ format: setup-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-## bench: measure a command against bash, bwrap and docker exec
+## bench: measure a command against bash, bwrap and docker exec (DOCKER_HOST=unix://...)
 bench: setup-dev
 	$(BIN)/python -m benchmarks.commands
 

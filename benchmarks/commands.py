@@ -3,7 +3,7 @@
 usage: python -m benchmarks.commands [--rounds N] [--docker-image IMAGE]
 
 The ways take turns, round by round, so that a busy machine is busy for all of them. `docker exec` is
-measured where a Docker engine answers and has the image.
+measured, with our Docker driver beside it, where a Docker engine answers (DOCKER_HOST) and has the image.
 """
 
 import argparse
@@ -20,9 +20,11 @@ from pathlib import Path
 
 import httpx
 
+from lm_sandbox.config import DockerSettings
 from lm_sandbox.sandboxes.commands import CommandRequest, run_command
-from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.driver import SandboxDriver, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
+from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
 
 SCRIPT = "echo hi; echo err >&2"
 BASH = ("/bin/bash", "-c", SCRIPT)
@@ -46,14 +48,14 @@ async def spawned(*argv: str) -> None:
 
 
 @asynccontextmanager
-async def through_the_driver() -> AsyncIterator[Way]:
+async def through(driver: SandboxDriver) -> AsyncIterator[Way]:
     request = CommandRequest(BASH, 10, 1 << 20, 1 << 28)
     box = SandboxId("sb_bench")
-    async with BubblewrapDriver() as driver:
-        await driver.create(box, SandboxSpec())
+    async with driver as started:
+        await started.create(box, SandboxSpec())
 
         async def run() -> None:
-            result = await run_command("c", await driver.spawn(box, request.spec()), request)
+            result = await run_command("c", await started.spawn(box, request.spec()), request)
             assert result.stdout == b"hi\n"
 
         yield run
@@ -90,12 +92,18 @@ async def over_http() -> AsyncIterator[tuple[Way, Way]]:
 async def in_docker(image: str) -> AsyncIterator[Way | None]:
     docker = shutil.which("docker", path="/usr/bin:/usr/local/bin")
     name = f"lm-sandbox-bench-{os.getpid()}"
-    started = docker and await _quiet(docker, "run", "-d", "--rm", "--name", name, image, "sleep", "600")
+    started = docker and await _quiet(
+        docker, "run", "-d", "--rm", "--network", "none", "--name", name, image, "sleep", "600"
+    )
     if not docker or not started:
         yield None
         return
     yield lambda: spawned(docker, "exec", name, *BASH)
     await _quiet(docker, "kill", name)
+
+
+def docker_socket() -> Path:
+    return Path(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://"))
 
 
 async def _quiet(*argv: str) -> bool:
@@ -107,7 +115,7 @@ async def _quiet(*argv: str) -> bool:
 
 async def measure(rounds: int, image: str) -> None:
     async with AsyncExitStack() as exits:
-        driver = await exits.enter_async_context(through_the_driver())
+        driver = await exits.enter_async_context(through(BubblewrapDriver()))
         command, health = await exits.enter_async_context(over_http())
         ways: dict[str, Way] = {
             "bash -c, no sandbox (asyncio)": lambda: spawned(*BASH),
@@ -119,6 +127,9 @@ async def measure(rounds: int, image: str) -> None:
         docker = await exits.enter_async_context(in_docker(image))
         if docker is not None:
             ways["docker exec"] = docker
+            folder = Path(exits.enter_context(tempfile.TemporaryDirectory()))
+            own = DockerDriver(DockerSettings(socket=docker_socket()), folder, image)
+            ways["lm-sandbox, Docker driver alone"] = await exits.enter_async_context(through(own))
         times: dict[str, list[float]] = {name: [] for name in ways}
         for number in range(rounds + 5):
             for name, way in ways.items():

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from lm_sandbox.config import Settings
+from lm_sandbox.app import DRIVERS, build_driver
+from lm_sandbox.config import SandboxSettings, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +37,10 @@ def test_the_settings_cannot_be_changed_and_do_not_show_the_key() -> None:
     with pytest.raises(ValidationError):
         setattr(settings, "port", 5)  # noqa: B010 - the type checker knows that it is forbidden
     assert "a-secret" not in repr(settings)
+
+
+@pytest.mark.parametrize("name", ["bubblewrap", "docker"])
+def test_each_driver_is_built_by_its_name(elsewhere: Path, name: str) -> None:
+    settings = Settings(data_dir=elsewhere, sandbox=SandboxSettings.model_validate({"driver": name}))
+    assert build_driver(settings).name == name
+    assert set(DRIVERS) == {"bubblewrap", "docker"}

@@ -18,6 +18,11 @@ pytestmark = [
     pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers of system calls are x86-64's"),
 ]
 
+# What an attempt gets at in a sandbox of this driver is no secret of the host.
+NOT_APPLICABLE = {
+    ("docker", "read /var/lib/dpkg/status"): "it is the image's own, which its user may read",
+}
+
 
 @pytest.fixture
 def canary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
@@ -46,7 +51,12 @@ async def run(new_driver: SandboxDriver) -> AsyncIterator[Run]:
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: f"{attempt.group}: {attempt.name}")
-async def test_nothing_gets_through(attempt: Attempt, run: Run, canary: Path, listener: int) -> None:
+async def test_nothing_gets_through(
+    attempt: Attempt, run: Run, canary: Path, listener: int, request: pytest.FixtureRequest
+) -> None:
+    driver = request.node.callspec.params["new_driver"]
+    if (driver, attempt.name) in NOT_APPLICABLE:
+        pytest.skip(NOT_APPLICABLE[driver, attempt.name])
     env = {"SERVER_FILE": str(canary), "PORT": str(listener)}
     result = await run(attempt.script, env=env, timeout_s=20)
     assert THROUGH not in result.stdout.decode(errors="replace"), result
@@ -62,6 +72,7 @@ async def test_the_attempts_can_succeed_where_nothing_stops_them(run: Run) -> No
 def test_there_are_enough_attempts_and_none_twice() -> None:
     names = [(attempt.group, attempt.name) for attempt in ATTEMPTS]
     assert len(set(names)) == len(names) >= 120
+    assert {name for _, name in NOT_APPLICABLE} <= {name for _, name in names}
 
 
 async def test_every_way_in_carries_the_same_confinement(run: Run) -> None:

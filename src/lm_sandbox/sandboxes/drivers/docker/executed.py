@@ -6,6 +6,7 @@ signal because the engine tells both alike, and only the memory limit is told wh
 
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -205,7 +206,9 @@ class ExecSandbox:
         await self._run((SHELL, "-c", SIGNAL, "lm-sandbox", f"{COOKIE}={cookie}", str(number)))
 
     async def _kill(self, cookie: str) -> None:
-        await self._run((SHELL, "-c", KILL, "lm-sandbox", f"{COOKIE}={cookie}"))
+        # A sandbox that has ended has taken it along.
+        with suppress(SandboxFailed):
+            await self._run((SHELL, "-c", KILL, "lm-sandbox", f"{COOKIE}={cookie}"))
 
     async def _run(self, argv: tuple[str, ...]) -> None:
         program = await self._engine.prepare(self.container, argv, {}, stdin=False)

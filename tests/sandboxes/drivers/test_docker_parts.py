@@ -1,0 +1,218 @@
+import json
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from lm_sandbox.config import DockerSettings
+from lm_sandbox.errors import DriverUnavailable, Invalid
+from lm_sandbox.sandboxes.driver import MIB, Limits, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo
+from lm_sandbox.sandboxes.drivers.docker.confinement import outer_uid, read_confinement
+from lm_sandbox.sandboxes.drivers.docker.container import RUN_LABEL, container_config
+from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
+from lm_sandbox.sandboxes.drivers.docker.profile import seccomp_profile
+from lm_sandbox.sandboxes.drivers.docker.runs import all_runs, ended_run, held_run
+from lm_sandbox.sandboxes.drivers.docker.runtimes import runtime_kind
+from lm_sandbox.sandboxes.inside.cgroups import folders_of
+from tests.conformance.conftest import SMALL, runner
+
+BOX = SandboxId("sb_docker")
+CONFINED = "Uid:\t1000\t1000\nCapEff:\t0000\nCapBnd:\t0000\nNoNewPrivs:\t1\nSeccomp:\t2\n"
+
+
+def config(settings: DockerSettings | None = None, spec: SandboxSpec = SMALL) -> dict[str, object]:
+    made = container_config(BOX, spec, settings or DockerSettings(), image="img", run="r1")
+    host: dict[str, object] = made["HostConfig"]
+    return made | host
+
+
+def test_a_container_has_no_privilege_no_network_and_nothing_of_the_host() -> None:
+    made = config()
+    assert made["User"] == "1000:1000"
+    assert made["CapDrop"] == ["ALL"]
+    assert made["ReadonlyRootfs"] is True
+    assert made["NetworkMode"] == "none"
+    assert "no-new-privileges" in made["SecurityOpt"]  # type: ignore[operator]
+    assert not {"Binds", "Mounts", "Privileged", "CapAdd", "PidMode", "Devices"} & set(made)
+    assert "docker.sock" not in json.dumps(made)
+
+
+def test_limits_reach_the_engine() -> None:
+    spec = SandboxSpec(
+        limits=Limits(cpus=1.5, memory_bytes=64 * MIB, disk_bytes=16 * MIB, pids=9, open_files=99)
+    )
+    made = config(DockerSettings(cpuset_cpus="0"), spec)
+    assert (made["NanoCpus"], made["Memory"], made["MemorySwap"]) == (1_500_000_000, 80 * MIB, 80 * MIB)
+    assert (made["PidsLimit"], made["CpusetCpus"]) == (9, "0")
+    assert {"Name": "nofile", "Soft": 99, "Hard": 99} in made["Ulimits"]  # type: ignore[operator]
+    places = made["Tmpfs"]
+    assert isinstance(places, dict)
+    assert set(places) == {"/workspace", "/home/sandbox", "/tmp", "/var/tmp", "/dev/shm"}
+    assert all(f"size={16 * MIB},nr_inodes=2048" in options for options in places.values())
+
+
+def test_gpus_are_asked_for_only_where_they_are_set() -> None:
+    assert config()["DeviceRequests"] == []
+    assert config(DockerSettings(gpus=("all",)))["DeviceRequests"] == [
+        {"Driver": "nvidia", "Capabilities": [["gpu"]], "Count": -1}
+    ]
+    assert config(DockerSettings(gpus=("GPU-1", "GPU-2")))["DeviceRequests"] == [
+        {"Driver": "nvidia", "Capabilities": [["gpu"]], "DeviceIDs": ["GPU-1", "GPU-2"]}
+    ]
+
+
+def test_the_profile_refuses_what_the_filter_refuses() -> None:
+    calls = json.loads(seccomp_profile())["syscalls"]
+    refused = {name for call in calls for name in call["names"] if not call["args"]}
+    assert {"mount", "keyctl", "bpf", "unshare", "setns", "io_uring_setup"} <= refused
+    tiocsti = {"index": 1, "op": "SCMP_CMP_MASKED_EQ", "value": 0xFFFFFFFF, "valueTwo": 0x5412}
+    assert any(call["names"] == ["ioctl"] and call["args"] == [tiocsti] for call in calls)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "enterable", "own_kernel"),
+    [
+        ("runc", {"path": "runc"}, True, False),
+        ("crun", {"path": "/usr/bin/crun"}, True, False),
+        ("runsc", {"path": "/usr/bin/runsc"}, False, True),
+        ("runc", {"path": "/opt/runsc"}, False, True),
+        ("runc", {"runtimeType": "io.containerd.kata.v2"}, False, True),
+        ("other", {"path": "/usr/bin/other"}, False, False),
+    ],
+)
+def test_a_runtime_is_what_its_program_is_and_not_its_name(
+    name: str, known: dict[str, str], enterable: bool, own_kernel: bool
+) -> None:
+    info = EngineInfo.model_validate({"Runtimes": {name: known}, "DefaultRuntime": name})
+    kind = runtime_kind(info, None)
+    assert kind is not None
+    assert (kind.enterable, kind.own_kernel) == (enterable, own_kernel)
+    assert runtime_kind(info, "absent") is None
+
+
+@pytest.mark.parametrize(
+    "weakened",
+    [
+        CONFINED.replace("1000\t1000", "0\t0"),
+        CONFINED.replace("CapBnd:\t0000", "CapBnd:\t0001"),
+        CONFINED.replace("NoNewPrivs:\t1", "NoNewPrivs:\t0"),
+        CONFINED.replace("Seccomp:\t2", "Seccomp:\t0"),
+        CONFINED.replace("CapEff:\t0000\nCapBnd:\t0000\n", ""),
+        "",
+    ],
+)
+def test_what_lacks_any_part_is_not_confined(weakened: str) -> None:
+    assert read_confinement(CONFINED).complete
+    assert not read_confinement(weakened).complete
+
+
+def test_a_user_is_translated_by_the_map_of_its_namespace() -> None:
+    assert outer_uid("0 1000 1\n1 100000 65536\n", 1000) == 100999
+    assert outer_uid("0 0 4294967295\n", 1000) == 1000
+
+
+def test_every_group_of_a_process_is_found() -> None:
+    mounts = "c /g/cpu cgroup rw,cpu 0 0\nc /g/sys cgroup rw,name=systemd 0 0\nc /g/u cgroup2 rw 0 0\n"
+    assert folders_of("2:cpu:/d/x\n1:name=systemd:/y\n0::/\n", mounts) == ("/g/cpu/d/x", "/g/sys/y", "/g/u")
+
+
+def test_a_run_is_known_to_have_ended_only_when_it_has(tmp_path: Path) -> None:
+    with held_run(tmp_path) as name:
+        [path] = all_runs(tmp_path)
+        with ended_run(path) as ended:
+            assert ended is None
+    assert all_runs(tmp_path) == []
+    (tmp_path / f"{name}.run").touch()
+    with ended_run(tmp_path / f"{name}.run") as ended:
+        assert ended == name
+    assert all_runs(tmp_path) == []
+
+
+def test_without_an_engine_the_check_says_what_to_do(tmp_path: Path) -> None:
+    [check] = DockerDriver(DockerSettings(socket=tmp_path / "none.sock"), tmp_path).checks()
+    assert not check.ok
+    assert check.required
+    assert "LM_SANDBOX_DOCKER__SOCKET" in check.fix
+
+
+@pytest.mark.anyio
+async def test_a_runtime_that_the_engine_lacks_is_refused(docker_engine: Path, tmp_path: Path) -> None:
+    with pytest.raises(DriverUnavailable, match="it has .*runc"):
+        async with DockerDriver(DockerSettings(socket=docker_engine, runtime="nope"), tmp_path):
+            pass
+
+
+@pytest.mark.anyio
+async def test_an_image_that_the_engine_lacks_is_named(docker_engine: Path, tmp_path: Path) -> None:
+    async with DockerDriver(DockerSettings(socket=docker_engine), tmp_path) as driver:
+        with pytest.raises(Invalid, match="no image 'no/such:1'"):
+            await driver.create(BOX, SandboxSpec(image="no/such:1"))
+
+
+@pytest.mark.anyio
+async def test_the_way_in_is_told(docker_engine: Path, tmp_path: Path) -> None:
+    async with DockerDriver(DockerSettings(socket=docker_engine), tmp_path / "a") as driver:
+        enforced = await driver.create(BOX, SMALL)
+        assert (enforced.entry, enforced.isolation) == ("zygote", "namespaces (runc)")
+    settings = DockerSettings(socket=docker_engine, runtime="unknown")
+    async with DockerDriver(settings, tmp_path / "b") as driver:
+        assert "docker exec" in (await driver.create(BOX, SMALL)).entry
+
+
+@pytest.mark.anyio
+async def test_only_what_an_ended_server_left_is_swept(docker_engine: Path, tmp_path: Path) -> None:
+    def containers(run: str) -> int:
+        transport = httpx.HTTPTransport(uds=str(docker_engine))
+        with httpx.Client(transport=transport, base_url="http://docker") as http:
+            query = {"all": "1", "filters": json.dumps({"label": [f"{RUN_LABEL}={run}"]})}
+            return len(http.get("/containers/json", params=query).json())
+
+    settings = DockerSettings(socket=docker_engine)
+    async with DockerDriver(settings, tmp_path) as living:
+        await living.create(BOX, SMALL)
+        [path] = all_runs(tmp_path)
+        async with DockerDriver(settings, tmp_path):
+            assert containers(path.stem) == 1
+        assert (await runner(living, BOX)("echo alive")).stdout == b"alive\n"
+        # As if the living one had been killed: its lock is on a file that has another name by now.
+        path.unlink()
+        path.touch()
+        async with DockerDriver(settings, tmp_path):
+            assert containers(path.stem) == 0
+
+
+@pytest.mark.anyio
+async def test_the_end_of_a_container_leaves_no_group(docker_engine: Path, tmp_path: Path) -> None:
+    async with DockerDriver(DockerSettings(socket=docker_engine), tmp_path) as driver:
+        await driver.create(BOX, SMALL)
+        await runner(driver, BOX)("true")
+        container = driver._sandboxes[BOX].container
+        assert list(Path("/sys/fs/cgroup").glob(f"**/*{container}*"))
+        await driver.destroy(BOX)
+        assert not list(Path("/sys/fs/cgroup").glob(f"**/*{container}*"))
+
+
+@pytest.mark.anyio
+async def test_streams_are_taken_apart_and_wait_for_who_reads_them() -> None:
+    from lm_sandbox.sandboxes.drivers.docker.demultiplexer import AHEAD_BYTES, STDERR, STDOUT, Demultiplexer
+
+    send, receive = anyio.create_memory_object_stream[bytes](100)
+    frames = Demultiplexer(BufferedByteReceiveStream(receive))
+    for stream, text in ((1, b"out"), (2, b"err"), (1, b"put")):
+        await send.send(bytes([stream, 0, 0, 0]) + len(text).to_bytes(4) + text)
+    assert await frames.take(STDERR, 100) == b"err"
+    assert await frames.take(STDOUT, 2) == b"ou"
+    assert await frames.take(STDOUT, 100) == b"t"
+    assert await frames.take(STDOUT, 100) == b"put"
+    await send.send(bytes([1, 0, 0, 0]) + (AHEAD_BYTES + 1).to_bytes(4) + b"x" * (AHEAD_BYTES + 1))
+    await send.aclose()
+    with anyio.move_on_after(0.05) as waited:
+        await frames.to_the_end()
+    assert waited.cancelled_caught
+    frames.drop_the_rest()
+    await frames.to_the_end()
+    assert await frames.take(STDERR, 100) == b""
+    receive.close()
