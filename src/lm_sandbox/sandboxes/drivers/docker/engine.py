@@ -125,11 +125,12 @@ class Engine:
         """
         async with AsyncExitStack() as exits:
             try:
-                stream = await exits.enter_async_context(await anyio.connect_unix(self._path))
-                body = json.dumps({"Detach": False, "Tty": False})
-                await stream.send(UPGRADE.format(id=program, size=len(body), body=body).encode())
-                output = BufferedByteReceiveStream(stream)
-                head = await output.receive_until(b"\r\n\r\n", HEAD_BYTES)
+                with anyio.fail_after(ANSWER_S):
+                    stream = await exits.enter_async_context(await anyio.connect_unix(self._path))
+                    body = json.dumps({"Detach": False, "Tty": False})
+                    await stream.send(UPGRADE.format(id=program, size=len(body), body=body).encode())
+                    output = BufferedByteReceiveStream(stream)
+                    head = await output.receive_until(b"\r\n\r\n", HEAD_BYTES)
             except (OSError, anyio.BrokenResourceError, anyio.IncompleteRead) as error:
                 raise DriverUnavailable(UNREACHABLE) from error
             if int(head.split(b" ", 2)[1]) not in {HTTPStatus.SWITCHING_PROTOCOLS, HTTPStatus.OK}:

@@ -64,6 +64,7 @@ done 2>/dev/null
 SHELL = "/bin/bash"
 LAST_CODE = 128
 POLL_S = 0.02
+KILL_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +208,12 @@ class ExecSandbox:
 
     async def _kill(self, cookie: str) -> None:
         # A sandbox that has ended has taken it along.
-        with suppress(SandboxFailed):
+        with anyio.move_on_after(KILL_S) as patience, suppress(SandboxFailed):
             await self._run((SHELL, "-c", KILL, "lm-sandbox", f"{COOKIE}={cookie}"))
+        if patience.cancelled_caught:
+            # What cannot be ended by itself is ended with the sandbox.
+            self._alive = False
+            await self._engine.remove(self.container)
 
     async def _run(self, argv: tuple[str, ...]) -> None:
         program = await self._engine.prepare(self.container, argv, {}, stdin=False)
