@@ -28,13 +28,14 @@ from lm_sandbox.surfaces import health, seed
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of, problem
-from lm_sandbox.surfaces.native import sandboxes
+from lm_sandbox.surfaces.native import commands, sandboxes
 from lm_sandbox.surfaces.openai import chat, models
 from lm_sandbox.surfaces.openai.responses import routes as responses
 
 DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
 ROUTERS = (
     sandboxes.ROUTER,
+    commands.ROUTER,
     chat.ROUTER,
     responses.ROUTER,
     models.ROUTER,
@@ -83,7 +84,7 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         await local_key(settings).ensure(keys, configured)
         registry = await exits.enter_async_context(build_registry(settings))
         client = await exits.enter_async_context(ChatClient())
-        service = SandboxService(build_driver(settings), settings.sandbox)
+        service = SandboxService(build_driver(settings), settings.sandbox, settings.data_dir / "spool")
         service = await exits.enter_async_context(service)
         yield Services(
             keys=keys,

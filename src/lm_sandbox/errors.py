@@ -11,6 +11,7 @@
     │   └── ModelNotFound   carries the names that exist
     ├── Gone                it was deleted                      410
     ├── Conflict            the wrong state for this call       409
+    │   └── Unsupported     this host or driver cannot do it
     ├── Unavailable         not now; says when to come back     503
     │   ├── DriverUnavailable   this host cannot isolate
     │   ├── EngineUnavailable   the engine does not answer
@@ -127,6 +128,12 @@ class Conflict(LmSandboxError):
 
     kind = ErrorKind.CONFLICT
     code = "conflict"
+
+
+class Unsupported(Conflict):
+    """This host or this driver cannot do it, whatever the state."""
+
+    code = "unsupported"
 
 
 class Unavailable(LmSandboxError):

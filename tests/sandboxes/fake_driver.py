@@ -13,8 +13,10 @@ from lm_sandbox.sandboxes.driver import (
     Enforced,
     Exit,
     Process,
+    RunState,
     SandboxId,
     SandboxSpec,
+    Stats,
 )
 
 
@@ -55,6 +57,7 @@ class FakeDriver:
     name: str = "fake"
     alive: dict[SandboxId, SandboxSpec] = field(default_factory=dict)
     commands: list[CommandSpec] = field(default_factory=list)
+    states: dict[SandboxId, RunState] = field(default_factory=dict)
     refuse: Exception | None = None
 
     def checks(self) -> list[Check]:
@@ -78,6 +81,13 @@ class FakeDriver:
         self.commands.append(command)
         process: Process = Done()
         return process
+
+    async def set_state(self, sandbox: SandboxId, state: RunState) -> None:
+        self.states[sandbox] = state
+
+    async def stats(self, sandbox: SandboxId) -> Stats:
+        assert sandbox in self.alive
+        return Stats(pids=1)
 
     async def destroy(self, sandbox: SandboxId) -> None:
         self.alive.pop(sandbox, None)

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -43,9 +44,9 @@ def driver() -> FakeDriver:
 
 
 @pytest.fixture
-async def service(driver: FakeDriver, clock: Clock) -> AsyncIterator[SandboxService]:
+async def service(driver: FakeDriver, clock: Clock, tmp_path: Path) -> AsyncIterator[SandboxService]:
     settings = SandboxSettings(max_sandboxes=3, idle_timeout_s=100, max_command_bytes=1000)
-    async with SandboxService(driver, settings, clock=clock) as started:
+    async with SandboxService(driver, settings, tmp_path / "spool", clock=clock) as started:
         yield started
 
 

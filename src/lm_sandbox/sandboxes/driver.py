@@ -17,6 +17,14 @@ SandboxId = NewType("SandboxId", str)
 MIB = 1024 * 1024
 
 
+class RunState(StrEnum):
+    """What the processes of a sandbox do."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
 class Limit(StrEnum):
     """A bound on what a sandbox or a command may use, by the name told when it is hit."""
 
@@ -108,6 +116,27 @@ class Enforced:
 
 
 @dataclass(frozen=True, slots=True)
+class Stats:
+    """What a sandbox uses now; None where this host does not tell.
+
+    Attributes:
+        cpu_seconds: CPU time since it was made.
+        throttled_seconds: How long it was held back by its CPU limit.
+        memory_bytes: Memory in use, files in memory included.
+        memory_peak_bytes: The most so far.
+        pids: Processes and threads.
+        disk_bytes: Bytes in its writable files.
+    """
+
+    cpu_seconds: float | None = None
+    throttled_seconds: float | None = None
+    memory_bytes: int | None = None
+    memory_peak_bytes: int | None = None
+    pids: int | None = None
+    disk_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One thing that the driver needs of this host.
 
@@ -190,6 +219,24 @@ class SandboxDriver(Protocol):
         Raises:
             SandboxNotFound: the driver has no such sandbox.
             SandboxFailed: it died.
+        """
+        ...
+
+    async def set_state(self, sandbox: SandboxId, state: RunState) -> None:
+        """Lets the sandbox run, halts its processes where they stand, or ends them and keeps its files.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died.
+            Unsupported: this host cannot halt processes.
+        """
+        ...
+
+    async def stats(self, sandbox: SandboxId) -> Stats:
+        """Tells what the sandbox uses now.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
         """
         ...
 

@@ -17,8 +17,10 @@ from lm_sandbox.sandboxes.driver import (
     CommandSpec,
     Enforced,
     Process,
+    RunState,
     SandboxId,
     SandboxSpec,
+    Stats,
 )
 from lm_sandbox.sandboxes.drivers.bubblewrap import cgroups
 from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
@@ -44,9 +46,13 @@ CREATE_S = 20.0
 FIRST_FD = 100
 # Where the sandbox's tmpfs is mounted, in a mount namespace that nothing else is in.
 STORAGE = "/mnt"
-# The first process: it tells that the root file system is in place, then only collects orphans. As
-# process 1 it is deaf to every signal from inside; the sleep that it waits for may be killed.
-INIT = ("/bin/bash", "-c", "echo ready >&{fd}; exec {fd}>&-; while :; do sleep infinity; done")
+# The first process: it tells that the root file system is in place, then only collects orphans while it
+# reads what never comes. As process 1 it is deaf to every signal from inside.
+INIT = (
+    "/bin/bash",
+    "-c",
+    "exec {{silence}}<> <(:); echo ready >&{fd}; exec {fd}>&-; while :; do read -r -u $silence _; done",
+)
 BYTES_PER_FILE = 8192
 DISABLE_USERNS_SINCE = (0, 8)
 
@@ -116,10 +122,15 @@ class BubblewrapDriver:
 
     async def spawn(self, sandbox: SandboxId, command: CommandSpec) -> Process:
         """Starts a program in the sandbox."""
-        made = self._sandboxes.get(sandbox)
-        if made is None:
-            raise SandboxNotFound(f"There is no sandbox {sandbox!r}.")
-        return await made.spawn(command)
+        return await self._find(sandbox).spawn(command)
+
+    async def set_state(self, sandbox: SandboxId, state: RunState) -> None:
+        """Lets the sandbox run, halts its processes, or ends them."""
+        await self._find(sandbox).set_state(state)
+
+    async def stats(self, sandbox: SandboxId) -> Stats:
+        """Tells what the sandbox uses now."""
+        return self._find(sandbox).stats()
 
     async def destroy(self, sandbox: SandboxId) -> None:
         """Ends every process of the sandbox and removes all that belongs to it."""
@@ -130,6 +141,12 @@ class BubblewrapDriver:
             await made.end()
         if made.uid is not None:
             self._uids.release(made.uid)
+
+    def _find(self, sandbox: SandboxId) -> BubblewrapSandbox:
+        made = self._sandboxes.get(sandbox)
+        if made is None:
+            raise SandboxNotFound(f"There is no sandbox {sandbox!r}.")
+        return made
 
     async def _destroy_all(self) -> None:
         async with anyio.create_task_group() as tasks:
