@@ -20,15 +20,17 @@ from lm_sandbox.models.engines.llamacpp import LlamaCppEngine
 from lm_sandbox.models.engines.ollama import OllamaEngine
 from lm_sandbox.models.engines.openai import OpenAIEngine, Upstream
 from lm_sandbox.models.registry import ModelRegistry
-from lm_sandbox.sandboxes.driver import SandboxDriver
+from lm_sandbox.sandboxes.driver import MIB, SandboxDriver
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
 from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
+from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.storage.database import Database
 from lm_sandbox.surfaces import health, seed
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of, problem
-from lm_sandbox.surfaces.native import commands, sandboxes
+from lm_sandbox.surfaces.native import commands, sandboxes, snapshots
 from lm_sandbox.surfaces.openai import chat, models
 from lm_sandbox.surfaces.openai.responses import routes as responses
 
@@ -36,6 +38,7 @@ DESCRIPTION = "A computer for local language models: models and isolated sandbox
 ROUTERS = (
     sandboxes.ROUTER,
     commands.ROUTER,
+    snapshots.ROUTER,
     chat.ROUTER,
     responses.ROUTER,
     models.ROUTER,
@@ -84,11 +87,17 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         await local_key(settings).ensure(keys, configured)
         registry = await exits.enter_async_context(build_registry(settings))
         client = await exits.enter_async_context(ChatClient())
-        service = SandboxService(build_driver(settings), settings.sandbox, settings.data_dir / "spool")
+        most_bytes = settings.sandbox.snapshots_mib * MIB
+        store = SnapshotStore(database, settings.data_dir / "snapshots", most_bytes)
+        await exits.enter_async_context(store)
+        spool = settings.data_dir / "spool"
+        driver = build_driver(settings)
+        service = SandboxService(driver, settings.sandbox, store, spool)
         service = await exits.enter_async_context(service)
         yield Services(
             keys=keys,
             sandboxes=service,
+            snapshots=Snapshots(service, driver, store),
             models=registry,
             chat=client,
             agent=AgentLoop(registry, client, service, settings.agent),

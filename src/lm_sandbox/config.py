@@ -60,6 +60,7 @@ class SandboxSettings(Section):
     spool_mib: Positive = Field(
         512, description="disk for the long outputs of one sandbox's commands, in MiB; the oldest go first"
     )
+    snapshots_mib: Positive = Field(10 * 1024, description="disk for all snapshots, in MiB")
 
 
 class LlamaCppSettings(Section):

@@ -8,6 +8,7 @@
     ├── NotFound            no such thing, or not yours         404
     │   ├── SandboxNotFound
     │   ├── CommandNotFound
+    │   ├── SnapshotNotFound
     │   └── ModelNotFound   carries the names that exist
     ├── Gone                it was deleted                      410
     ├── Conflict            the wrong state for this call       409
@@ -103,6 +104,12 @@ class CommandNotFound(NotFound):
     """No command of this sandbox has this id."""
 
     code = "command_not_found"
+
+
+class SnapshotNotFound(NotFound):
+    """No snapshot of the caller has this id."""
+
+    code = "snapshot_not_found"
 
 
 class ModelNotFound(NotFound):

@@ -1,6 +1,7 @@
 """A driver without a kernel, for the service's own rules; the conformance suite has the real one."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 import anyio
@@ -12,6 +13,7 @@ from lm_sandbox.sandboxes.driver import (
     CommandSpec,
     Enforced,
     Exit,
+    FileChange,
     Process,
     RunState,
     SandboxId,
@@ -84,6 +86,20 @@ class FakeDriver:
 
     async def set_state(self, sandbox: SandboxId, state: RunState) -> None:
         self.states[sandbox] = state
+
+    async def save(self, sandbox: SandboxId, folder: Path) -> int:
+        assert sandbox in self.alive
+        folder.mkdir()
+        return 1
+
+    async def load(self, sandbox: SandboxId, folder: Path) -> None:
+        assert sandbox in self.alive
+        assert folder.exists()
+
+    async def changes(self, sandbox: SandboxId, folder: Path) -> list[FileChange]:
+        assert sandbox in self.alive
+        assert folder.exists()
+        return []
 
     async def stats(self, sandbox: SandboxId) -> Stats:
         assert sandbox in self.alive

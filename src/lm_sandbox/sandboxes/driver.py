@@ -8,6 +8,7 @@ holds what every driver must do.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import NewType, Protocol, Self
 
 from anyio.abc import ByteReceiveStream, ByteSendStream
@@ -136,6 +137,22 @@ class Stats:
     disk_bytes: int | None = None
 
 
+class ChangeKind(StrEnum):
+    """What became of a file."""
+
+    CREATED = "created"
+    MODIFIED = "modified"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """A file that is not as it was; `path` is absolute, inside the sandbox."""
+
+    kind: ChangeKind
+    path: str
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One thing that the driver needs of this host.
@@ -228,6 +245,35 @@ class SandboxDriver(Protocol):
         Raises:
             SandboxNotFound: the driver has no such sandbox.
             SandboxFailed: it died.
+            Unsupported: this host cannot halt processes.
+        """
+        ...
+
+    async def save(self, sandbox: SandboxId, folder: Path) -> int:
+        """Copies the sandbox's files, as they are at one moment, to a new folder; returns the bytes it takes.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died.
+            NoCapacity: the disk is full.
+            Unsupported: this host cannot halt processes.
+        """
+        ...
+
+    async def load(self, sandbox: SandboxId, folder: Path) -> None:
+        """Ends every process and puts saved files in the place of the sandbox's own.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died, or the files do not fit.
+        """
+        ...
+
+    async def changes(self, sandbox: SandboxId, folder: Path) -> list[FileChange]:
+        """Tells which files are not as they were saved.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
             Unsupported: this host cannot halt processes.
         """
         ...

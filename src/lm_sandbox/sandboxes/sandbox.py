@@ -48,6 +48,7 @@ class NewSandbox:
         env: Variables of every command.
         metadata: The caller's own, kept and given back.
         limits: None takes the server's.
+        snapshot: The snapshot whose files it starts with.
         lifetime: When it goes by itself.
     """
 
@@ -55,6 +56,7 @@ class NewSandbox:
     env: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     limits: Limits | None = None
+    snapshot: str | None = None
     lifetime: Lifetime = Lifetime()
 
 

@@ -40,6 +40,7 @@ from lm_sandbox.sandboxes.sandbox import (
     SandboxState,
     Selection,
 )
+from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 
 REAP_S = 5.0
 
@@ -50,6 +51,7 @@ class SandboxService:
     Args:
         driver: What makes them; entered and left with the service.
         settings: Defaults and bounds.
+        snapshots: Keeps the saved files of sandboxes.
         spool: A folder for long outputs; nothing in it outlives the service.
         clock: Seconds that only go up.
     """
@@ -58,12 +60,14 @@ class SandboxService:
         self,
         driver: SandboxDriver,
         settings: SandboxSettings,
+        snapshots: SnapshotStore,
         spool: Path,
         *,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._driver = driver
         self._settings = settings
+        self._snapshots = snapshots
         self._spool = spool
         self._clock = clock
         self._registry = SandboxRegistry(settings, spool, clock)
@@ -97,15 +101,19 @@ class SandboxService:
             Forbidden: the principal lacks the scope.
             Conflict: the principal has one of this name.
             Invalid: a limit is over the server's.
+            SnapshotNotFound: the principal has no such snapshot to start from.
             NoCapacity: as many as allowed exist.
             DriverUnavailable: the host refused.
         """
         principal.require(Scope.SANDBOXES)
         limits = admit_limits(new.limits, self._settings)
+        origin = await self._snapshots.find(principal, new.snapshot) if new.snapshot else None
         sandbox = self._registry.add(principal, new)
         try:
             spec = SandboxSpec(limits=limits, env=dict(new.env))
             sandbox.enforced = await self._driver.create(sandbox.id, spec)
+            if origin is not None:
+                await self._driver.load(sandbox.id, self._snapshots.folder(origin.id))
         except BaseException:
             self._registry.forget(sandbox)
             with anyio.CancelScope(shield=True):
@@ -169,7 +177,7 @@ class SandboxService:
         sandbox = self.get(principal, sandbox_id)
         async with sandbox.changing:
             sandbox.require(*ALLOWED_FROM[state])
-            with self._noting_failure(sandbox):
+            with self.noting_failure(sandbox):
                 await self._driver.set_state(sandbox.id, state)
             sandbox.state = SandboxState(state.value)
             sandbox.idle_since = self._clock()
@@ -213,14 +221,14 @@ class SandboxService:
             SandboxFailed: the sandbox died.
         """
         sandbox = self.get(principal, sandbox_id)
-        with self.in_use(sandbox), self._noting_failure(sandbox):
+        with self.in_use(sandbox), self.noting_failure(sandbox):
             command = await self._start(sandbox, admit_command(new, self._settings))
             return await command.run(sink)
 
     async def start(self, principal: Principal, sandbox_id: str, new: NewCommand) -> Command:
         """Starts a command that goes on by itself; raises as `run` does."""
         sandbox = self.get(principal, sandbox_id)
-        with self._noting_failure(sandbox):
+        with self.noting_failure(sandbox):
             command = await self._start(sandbox, admit_command(new, self._settings))
         if self._tasks is None:
             raise RuntimeError("the service is used outside its context")
@@ -278,13 +286,14 @@ class SandboxService:
     async def _see_through(self, sandbox: Sandbox, command: Command) -> None:
         with self.in_use(sandbox):
             try:
-                with self._noting_failure(sandbox):
+                with self.noting_failure(sandbox):
                     await command.run()
             except LmSandboxError:
                 return  # It is told by the command itself.
 
     @contextmanager
-    def _noting_failure(self, sandbox: Sandbox) -> Iterator[None]:
+    def noting_failure(self, sandbox: Sandbox) -> Iterator[None]:
+        """Marks a sandbox as failed when it turns out to be."""
         try:
             yield
         except SandboxFailed:

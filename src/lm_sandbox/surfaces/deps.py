@@ -15,6 +15,7 @@ from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.sandboxes.snapshots import Snapshots
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Services:
 
     keys: KeyStore
     sandboxes: SandboxService
+    snapshots: Snapshots
     models: ModelRegistry
     chat: ChatClient
     agent: AgentLoop

@@ -79,8 +79,10 @@ def kill_tree(
             return
 
 
-def kill_all(members: Callable[[], Iterable[int]], freeze: Callable[[bool], None], init: int) -> None:
-    """Kills everything in a sandbox but its first process; what stands outside its pid namespace stays.
+def kill_all(members: Callable[[], Iterable[int]], freeze: Callable[[bool], None], init: int) -> bool:
+    """Kills everything in a sandbox but its first process, and tells whether nothing is left.
+
+    What stands outside its pid namespace stays.
 
     Args:
         members: Lists the processes of the sandbox.
@@ -98,7 +100,8 @@ def kill_all(members: Callable[[], Iterable[int]], freeze: Callable[[bool], None
         finally:
             freeze(False)
         if not doomed:
-            return
+            return True
+    return False
 
 
 def _is_alive_in(pid: int, namespace: Path) -> bool:

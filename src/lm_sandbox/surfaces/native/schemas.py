@@ -53,6 +53,7 @@ class SandboxCreate(Body):
     env: Env = Field(default_factory=dict, description="variables of every command")
     metadata: Metadata = Field(default_factory=dict, description="kept and given back")
     limits: LimitsBody | None = None
+    snapshot: str | None = Field(None, description="the snapshot whose files it starts with")
     idle_timeout_s: Seconds | None = Field(None, description="deleted after so long without use")
     max_age_s: Seconds | None = Field(None, description="deleted so long after it was made")
 
@@ -63,6 +64,7 @@ class SandboxCreate(Body):
             env=self.env,
             metadata=self.metadata,
             limits=self.limits.over(default) if self.limits else None,
+            snapshot=self.snapshot,
             lifetime=Lifetime(self.idle_timeout_s, self.max_age_s),
         )
 

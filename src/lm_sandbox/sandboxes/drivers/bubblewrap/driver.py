@@ -16,6 +16,7 @@ from lm_sandbox.sandboxes.driver import (
     Check,
     CommandSpec,
     Enforced,
+    FileChange,
     Process,
     RunState,
     SandboxId,
@@ -48,11 +49,12 @@ FIRST_FD = 100
 STORAGE = "/mnt"
 # The first process: it tells that the root file system is in place, then only collects orphans while it
 # reads what never comes. As process 1 it is deaf to every signal from inside.
-INIT = (
-    "/bin/bash",
-    "-c",
-    "exec {{silence}}<> <(:); echo ready >&{fd}; exec {fd}>&-; while :; do read -r -u $silence _; done",
+# It runs from a file that nobody may read, so nothing inside can trace it or look into its memory.
+KEEP = (
+    "exec {{silence}}<> <(:); echo ready >&{ready}; exec {ready}>&- {keeper}>&-; "
+    "while :; do read -r -u $silence _; done"
 )
+INIT = ("/proc/self/fd/{keeper}", "-c", KEEP)
 BYTES_PER_FILE = 8192
 DISABLE_USERNS_SINCE = (0, 8)
 
@@ -128,6 +130,18 @@ class BubblewrapDriver:
         """Lets the sandbox run, halts its processes, or ends them."""
         await self._find(sandbox).set_state(state)
 
+    async def save(self, sandbox: SandboxId, folder: Path) -> int:
+        """Copies the sandbox's files to a new folder."""
+        return await self._find(sandbox).save(folder)
+
+    async def load(self, sandbox: SandboxId, folder: Path) -> None:
+        """Puts saved files in the place of the sandbox's own."""
+        await self._find(sandbox).load(folder)
+
+    async def changes(self, sandbox: SandboxId, folder: Path) -> list[FileChange]:
+        """Tells which files are not as they were saved."""
+        return await self._find(sandbox).changes(folder)
+
     async def stats(self, sandbox: SandboxId) -> Stats:
         """Tells what the sandbox uses now."""
         return self._find(sandbox).stats()
@@ -161,10 +175,11 @@ class BubblewrapDriver:
             info, info_theirs = _pipe(fds)
             ready, ready_theirs = _pipe(fds)
             arguments, files = self._arguments(spec, fds)
+            numbers = {"ready": FIRST_FD + 3 + len(files), "keeper": FIRST_FD + 4 + len(files)}
             order = {
                 "sandbox": sandbox,
                 "bwrap": _bwrap(),
-                "init": [word.format(fd=FIRST_FD + 3 + len(files)) for word in INIT],
+                "init": [word.format(**numbers) for word in INIT],
                 "uid": uid,
                 "cgroups": group.paths if group else [],
                 "first_fd": FIRST_FD,
@@ -176,7 +191,7 @@ class BubblewrapDriver:
             with ExitStack() as theirs:
                 for fd in (bpf := self._launcher.open_filter(), info_theirs, ready_theirs):
                     theirs.callback(os.close, fd)
-                sent = [arguments, bpf, info_theirs, *files, ready_theirs]
+                sent = [arguments, bpf, info_theirs, *files, ready_theirs, self._launcher.keeper]
                 await self._launcher.ask("bwrap", order, sent)
             with anyio.move_on_after(CREATE_S):
                 return await _meet_init(info, ready)

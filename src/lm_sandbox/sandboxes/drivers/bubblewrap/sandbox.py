@@ -2,8 +2,8 @@
 
 import os
 import signal
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,16 @@ import anyio
 import anyio.to_thread
 
 from lm_sandbox.errors import DriverUnavailable, SandboxFailed, Unsupported
-from lm_sandbox.sandboxes.driver import CommandSpec, Limit, RunState, SandboxId, SandboxSpec, Stats
+from lm_sandbox.sandboxes.driver import (
+    CommandSpec,
+    FileChange,
+    Limit,
+    RunState,
+    SandboxId,
+    SandboxSpec,
+    Stats,
+)
+from lm_sandbox.sandboxes.drivers.bubblewrap import storage
 from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
     ENVIRONMENT,
     SANDBOX_UID,
@@ -69,7 +78,10 @@ class BubblewrapSandbox:
         self._launcher = launcher
         self._paused = False
         self._init, self._init_pid = holding.init, holding.init_pid
-        self._storage = os.open(f"/proc/{self._init_pid}/root{WORKSPACE}", os.O_RDONLY | os.O_CLOEXEC)
+        # Held open, so that it never becomes the root of another process with the same number.
+        self._root_fd = os.open(f"/proc/{self._init_pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._root = Path(f"/proc/{os.getpid()}/fd/{self._root_fd}")
+        self._storage = os.open(f"{self._root}{WORKSPACE}", os.O_RDONLY | os.O_CLOEXEC)
         self._entrance = Entrance(launcher, self._identity(spec), self._init, self)
 
     @property
@@ -121,19 +133,51 @@ class BubblewrapSandbox:
         if not self.alive:
             raise SandboxFailed("The sandbox has ended on its own; make a new one.")
         if state is RunState.PAUSED:
-            if self._group is None or not self._group.can_freeze:
-                raise Unsupported("This host has no control group that could halt a sandbox.")
-            self.freeze(frozen=True)
+            await self._halt()
             self._paused = True
-            with anyio.move_on_after(END_S):
-                while not self._group.frozen:  # noqa: ASYNC110 - the kernel sets no event
-                    await anyio.sleep(0.002)
             return
         self._paused = False
         self.freeze(frozen=False)
         if state is RunState.STOPPED:
-            await anyio.to_thread.run_sync(kill_all, self.members, self._freeze, self._init_pid)
-            self._entrance.stop()
+            await self._end_processes()
+
+    async def save(self, folder: Path) -> int:
+        """Copies its files, as they are at one moment, and returns the bytes that takes."""
+        async with self._halted():
+            return await anyio.to_thread.run_sync(storage.save, self._root, folder)
+
+    async def changes(self, folder: Path) -> list[FileChange]:
+        """Tells which files are not as they were saved."""
+        async with self._halted():
+            return await anyio.to_thread.run_sync(lambda: list(storage.compare(folder, self._root)))
+
+    async def load(self, folder: Path) -> None:
+        """Ends its processes and puts saved files in the place of its own."""
+        await self._end_processes()
+        await anyio.to_thread.run_sync(storage.load, folder, self._root, self.uid)
+
+    @asynccontextmanager
+    async def _halted(self) -> AsyncIterator[None]:
+        """Halts its processes for a while, so that none can change what is looked at."""
+        await self._halt()
+        try:
+            yield
+        finally:
+            self.freeze(frozen=False)
+
+    async def _halt(self) -> None:
+        if self._group is None or not self._group.can_freeze:
+            raise Unsupported("This host has no control group that could halt a sandbox.")
+        self.freeze(frozen=True)
+        with anyio.fail_after(END_S):
+            while not self._group.frozen:  # noqa: ASYNC110 - the kernel sets no event
+                await anyio.sleep(0.002)
+
+    async def _end_processes(self) -> None:
+        ended = await anyio.to_thread.run_sync(kill_all, self.members, self._freeze, self._init_pid)
+        if not ended:
+            raise SandboxFailed("The processes of the sandbox do not end; delete it.")
+        self._entrance.stop()
 
     def stats(self) -> Stats:
         """Tells what it uses now."""
@@ -152,6 +196,7 @@ class BubblewrapSandbox:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._init, signal.SIGKILL)
         os.close(self._storage)
+        os.close(self._root_fd)
         self._entrance.close()
         with anyio.move_on_after(END_S):
             await anyio.wait_readable(self._init)
