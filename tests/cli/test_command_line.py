@@ -211,3 +211,11 @@ def test_an_ordinary_user_starts_again_in_a_delegated_scope(tmp_path: Path) -> N
     assert "1 --user --scope --quiet -p Delegate=yes" in done.stdout
     assert done.stdout.rstrip().endswith("lm-sandbox run hi")
     assert tmp_path.exists()
+
+
+def test_verify_reports_that_every_attempt_was_in_vain(command_env: dict[str, str]) -> None:
+    done = call(command_env, "verify", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 0, [row for row in report["attempts"] if not row["held"]]
+    assert report["held"]
+    assert len(report["attempts"]) >= 120

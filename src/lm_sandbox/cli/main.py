@@ -83,6 +83,15 @@ def doctor(as_json: AsJson = False) -> None:
     _finish(partial(examine, load_settings(), as_json=as_json))
 
 
+@app.command()
+def verify(as_json: AsJson = False) -> None:
+    """Try to break out of a sandbox on this machine, and report what held."""
+    from lm_sandbox.cli.verify import report  # noqa: PLC0415
+
+    enter_scope()
+    _finish(partial(report, load_settings(), as_json=as_json))
+
+
 @keys.command("show")
 def show_key() -> None:
     """Print the key that this machine's own command line uses."""

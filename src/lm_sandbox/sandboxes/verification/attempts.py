@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 
 THROUGH = "THROUGH"
+# The variable of the server's environment that holds a secret.
+CANARY = "LM_SANDBOX_CANARY"
+# The numbers of system calls below are this machine's.
+MACHINE = "x86_64"
 PYTHON = "/usr/bin/python3"
 
 
