@@ -19,6 +19,7 @@ from lm_sandbox.sandboxes.commands import (
 from lm_sandbox.sandboxes.driver import Process
 from lm_sandbox.sandboxes.output import Capture, OutputChunk, Stream
 from lm_sandbox.sandboxes.output_log import OutputLog
+from lm_sandbox.sandboxes.paging import page_of
 
 REMEMBERED = 100
 
@@ -155,9 +156,7 @@ class CommandBook:
 
     def page(self, after: str | None, limit: int) -> tuple[list[Command], bool]:
         """Lists them, oldest first, from the one after `after` on, and tells whether there are more."""
-        ids = list(self._commands)
-        start = ids.index(after) + 1 if after is not None and after in self._commands else 0
-        return [self._commands[key] for key in ids[start : start + limit]], len(ids) > start + limit
+        return page_of(list(self._commands.values()), after, limit)
 
     def close(self) -> None:
         """Forgets everything; the sandbox is gone."""

@@ -12,6 +12,7 @@ from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.admission import admit_lifetime
 from lm_sandbox.sandboxes.command_book import CommandBook
 from lm_sandbox.sandboxes.driver import MIB, SandboxId
+from lm_sandbox.sandboxes.paging import page_of
 from lm_sandbox.sandboxes.sandbox import NewSandbox, Sandbox, Selection
 
 REMEMBERED_DELETIONS = 10_000
@@ -92,9 +93,7 @@ class SandboxRegistry:
         """Lists the principal's sandboxes, oldest first, and tells whether there are more."""
         principal.require(Scope.SANDBOXES)
         own = [one for one in self if principal.owns(one.owner) and selection.takes(one)]
-        ids = [sandbox.id for sandbox in own]
-        start = ids.index(SandboxId(after)) + 1 if after in ids else 0
-        return own[start : start + limit], len(own) > start + limit
+        return page_of(own, after, limit)
 
     def check_name(self, owner: str, name: str) -> None:
         """Refuses a name that the owner has given already.

@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Column, DateTime, RowMapping, String, Table, 
 
 from lm_sandbox.errors import NoCapacity, SnapshotNotFound
 from lm_sandbox.identity.principals import Principal, Scope
+from lm_sandbox.sandboxes.paging import page_of
 from lm_sandbox.storage.database import Database
 from lm_sandbox.storage.schema import METADATA
 
@@ -122,10 +123,7 @@ class SnapshotStore:
         query = select(SNAPSHOTS).order_by(SNAPSHOTS.c.created_at, SNAPSHOTS.c.id)
         async with self._database.begin() as connection:
             rows = (await connection.execute(query)).mappings().all()
-        own = [_snapshot(row) for row in rows if principal.owns(row["owner"])]
-        ids = [snapshot.id for snapshot in own]
-        start = ids.index(after) + 1 if after in ids else 0
-        return own[start : start + limit], len(own) > start + limit
+        return page_of([_snapshot(row) for row in rows if principal.owns(row["owner"])], after, limit)
 
     async def delete(self, principal: Principal, snapshot_id: str) -> None:
         """Removes a snapshot.
