@@ -266,6 +266,7 @@ class SandboxDriver(Protocol):
         Raises:
             SandboxNotFound: the driver has no such sandbox.
             SandboxFailed: it died, or the files do not fit.
+            Unsupported: this host does not tell what runs in a sandbox.
         """
         ...
 

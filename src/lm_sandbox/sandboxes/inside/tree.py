@@ -79,21 +79,20 @@ def kill_tree(
             return
 
 
-def kill_all(members: Callable[[], Iterable[int]], freeze: Callable[[bool], None], init: int) -> bool:
-    """Kills everything in a sandbox but its first process, and tells whether nothing is left.
-
-    What stands outside its pid namespace stays.
+def kill_all(
+    members: Callable[[], Iterable[int]], freeze: Callable[[bool], None], spared: frozenset[int]
+) -> bool:
+    """Kills everything that belongs to a sandbox but some processes, and tells whether nothing is left.
 
     Args:
         members: Lists the processes of the sandbox.
         freeze: Stops (True) or goes on with (False) all of them.
-        init: The first process.
+        spared: What stays.
     """
-    inside = Path(f"/proc/{init}/ns/pid").readlink()
     for _ in range(ROUNDS):
         freeze(True)
         try:
-            doomed = [pid for pid in members() if pid != init and _is_alive_in(pid, inside)]
+            doomed = [pid for pid in members() if pid not in spared and _is_alive(pid)]
             for pid in doomed:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -104,9 +103,14 @@ def kill_all(members: Callable[[], Iterable[int]], freeze: Callable[[bool], None
     return False
 
 
-def _is_alive_in(pid: int, namespace: Path) -> bool:
+def parent_of(pid: int) -> int:
+    """Returns the parent of a process that exists."""
+    stat = Path(f"/proc/{pid}/stat").read_bytes()
+    return int(stat[stat.rindex(b")") + 2 :].split()[1])
+
+
+def _is_alive(pid: int) -> bool:
     with suppress(OSError):
         stat = Path(f"/proc/{pid}/stat").read_bytes()
-        dead = stat[stat.rindex(b")") + 2 :].startswith((b"Z", b"X"))
-        return not dead and Path(f"/proc/{pid}/ns/pid").readlink() == namespace
+        return not stat[stat.rindex(b")") + 2 :].startswith((b"Z", b"X"))
     return False

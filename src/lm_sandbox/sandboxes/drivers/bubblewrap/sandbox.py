@@ -30,7 +30,7 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.cgroups import Group
 from lm_sandbox.sandboxes.inside.entrance import Entrance, Identity
 from lm_sandbox.sandboxes.inside.launch import Launcher
 from lm_sandbox.sandboxes.inside.process import ConfinedProcess
-from lm_sandbox.sandboxes.inside.tree import kill_all
+from lm_sandbox.sandboxes.inside.tree import kill_all, parent_of
 
 END_S = 10.0
 # Less than this free at the end of a command means that it met the disk limit.
@@ -78,6 +78,8 @@ class BubblewrapSandbox:
         self._launcher = launcher
         self._paused = False
         self._init, self._init_pid = holding.init, holding.init_pid
+        # All others of its cgroups end when it is stopped: its own processes, and ours that serve it.
+        self._spared = frozenset({self._init_pid, parent_of(self._init_pid)})
         # Held open, so that it never becomes the root of another process with the same number.
         self._root_fd = os.open(f"/proc/{self._init_pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._root = Path(f"/proc/{os.getpid()}/fd/{self._root_fd}")
@@ -152,7 +154,13 @@ class BubblewrapSandbox:
             return await anyio.to_thread.run_sync(lambda: list(storage.compare(folder, self._root)))
 
     async def load(self, folder: Path) -> None:
-        """Ends its processes and puts saved files in the place of its own."""
+        """Ends its processes and puts saved files in the place of its own.
+
+        Raises:
+            Unsupported: without a cgroup it is not known whether all have ended.
+        """
+        if self._group is None:
+            raise Unsupported("This host has no control group that says what runs in a sandbox.")
         await self._end_processes()
         await anyio.to_thread.run_sync(storage.load, folder, self._root, self.uid)
 
@@ -174,7 +182,7 @@ class BubblewrapSandbox:
                 await anyio.sleep(0.002)
 
     async def _end_processes(self) -> None:
-        ended = await anyio.to_thread.run_sync(kill_all, self.members, self._freeze, self._init_pid)
+        ended = await anyio.to_thread.run_sync(kill_all, self.members, self._freeze, self._spared)
         if not ended:
             raise SandboxFailed("The processes of the sandbox do not end; delete it.")
         self._entrance.stop()
