@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from lm_sandbox.sandboxes.driver import Enforced, Limits, SandboxId
+from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
 
 
 class SandboxState(StrEnum):
@@ -24,12 +25,14 @@ class NewSandbox:
         env: Variables of every command.
         metadata: The caller's own, kept and given back.
         limits: None takes the server's.
+        egress: What it may reach.
     """
 
     name: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     limits: Limits | None = None
+    egress: EgressPolicy = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from socket import socket
 from time import monotonic
 from typing import Self
 
@@ -15,6 +17,8 @@ from lm_sandbox.errors import Gone, Invalid, NoCapacity, SandboxNotFound, TooLar
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.commands import CommandRequest, CommandResult, Sink, run_command
 from lm_sandbox.sandboxes.driver import MIB, Limits, SandboxDriver, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.egress import EgressPolicy
+from lm_sandbox.sandboxes.network import Network, Networks
 from lm_sandbox.sandboxes.sandbox import NewCommand, NewSandbox, Sandbox, SandboxState
 
 REMEMBERED_DELETIONS = 10_000
@@ -28,6 +32,7 @@ class SandboxService:
     Args:
         driver: What makes them; entered and left with the service.
         settings: Defaults and bounds.
+        networks: Their ways out; without one they have what needs nothing else of the server.
         clock: Seconds that only go up.
     """
 
@@ -36,9 +41,11 @@ class SandboxService:
         driver: SandboxDriver,
         settings: SandboxSettings,
         *,
+        networks: Networks | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._driver = driver
+        self._networks = networks or Networks(driver)
         self._settings = settings
         self._clock = clock
         self._sandboxes: dict[SandboxId, Sandbox] = {}
@@ -53,6 +60,7 @@ class SandboxService:
         """
         async with AsyncExitStack() as exits:
             await exits.enter_async_context(self._driver)
+            await exits.enter_async_context(self._networks)
             tasks = await exits.enter_async_context(anyio.create_task_group())
             exits.callback(tasks.cancel_scope.cancel)
             tasks.start_soon(self._reap_for_ever)
@@ -77,10 +85,13 @@ class SandboxService:
         sandbox = self._register(principal, new)
         try:
             spec = SandboxSpec(limits=limits, env=dict(new.env))
-            sandbox.enforced = await self._driver.create(sandbox.id, spec)
+            enforced = await self._driver.create(sandbox.id, spec)
+            await self._networks.set_policy(principal, sandbox.id, new.egress)
+            sandbox.enforced = replace(enforced, network=str(new.egress))
         except BaseException:
             del self._sandboxes[sandbox.id]
             with anyio.CancelScope(shield=True):
+                await self._networks.close(sandbox.id)
                 await self._driver.destroy(sandbox.id)
             raise
         sandbox.state = SandboxState.RUNNING
@@ -143,10 +154,49 @@ class SandboxService:
             SandboxFailed: the sandbox died.
         """
         sandbox = self.get(principal, sandbox_id)
-        request = self._command(new)
+        request = self._command(sandbox, new)
         with self._in_use(sandbox):
             process = await self._driver.spawn(sandbox.id, request.spec())
             return await run_command(f"cmd_{secrets.token_hex(8)}", process, request, sink)
+
+    async def set_egress(self, principal: Principal, sandbox_id: str, policy: EgressPolicy) -> Sandbox:
+        """Changes what a sandbox may reach; connections that are not allowed any more end at once.
+
+        Raises:
+            SandboxNotFound: the principal has none of this id.
+            Gone: the sandbox was deleted.
+            Forbidden: models are asked for, and the principal may not use them itself.
+            Conflict: a command has taken the port of the proxy.
+            SandboxFailed: the sandbox died.
+        """
+        sandbox = self.get(principal, sandbox_id)
+        await self._networks.set_policy(principal, sandbox.id, policy)
+        if sandbox.enforced is not None:
+            sandbox.enforced = replace(sandbox.enforced, network=str(policy))
+        return sandbox
+
+    def network(self, principal: Principal, sandbox_id: str) -> Network:
+        """Tells what a sandbox may reach, and what was refused to it.
+
+        Raises:
+            SandboxNotFound: the principal has none of this id.
+            Gone: the sandbox was deleted.
+        """
+        return self._networks.find(self.get(principal, sandbox_id).id)
+
+    @asynccontextmanager
+    async def port(self, principal: Principal, sandbox_id: str, port: int) -> AsyncIterator[socket]:
+        """Connects to what listens on a port of the sandbox's own 127.0.0.1.
+
+        Raises:
+            SandboxNotFound: the principal has none of this id.
+            Gone: the sandbox was deleted.
+            SandboxFailed: the sandbox died.
+            Unreachable: nothing listens there.
+        """
+        sandbox = self.get(principal, sandbox_id)
+        with self._in_use(sandbox), await self._networks.connect(sandbox.id, port) as connected:
+            yield connected
 
     def default_limits(self) -> Limits:
         """The limits of a sandbox that asks for none, and the most one may ask for."""
@@ -179,6 +229,7 @@ class SandboxService:
         if len(self._deleted) > REMEMBERED_DELETIONS:
             self._deleted.popitem(last=False)
         with anyio.CancelScope(shield=True):
+            await self._networks.close(sandbox.id)
             await self._driver.destroy(sandbox.id)
 
     def _register(self, principal: Principal, new: NewSandbox) -> Sandbox:
@@ -211,7 +262,7 @@ class SandboxService:
             sandbox.idle_since = self._clock()
             sandbox.last_active_at = datetime.now(UTC)
 
-    def _command(self, new: NewCommand) -> CommandRequest:
+    def _command(self, sandbox: Sandbox, new: NewCommand) -> CommandRequest:
         settings = self._settings
         argv = (BASH, "-c", new.command) if isinstance(new.command, str) else new.command
         size = sum(len(word.encode(errors="surrogatepass")) for word in argv)
@@ -230,7 +281,7 @@ class SandboxService:
         return CommandRequest(
             argv=argv,
             cwd=new.cwd,
-            env=dict(new.env),
+            env={**self._networks.env(sandbox.id), **new.env},
             stdin=new.stdin,
             timeout_s=timeout_s,
             max_output_bytes=settings.max_output_bytes,

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lm_sandbox.sandboxes.commands import CommandResult
 from lm_sandbox.sandboxes.driver import MIB, Limits
+from lm_sandbox.sandboxes.egress import MOST_RULES, EgressMode, EgressPolicy
 from lm_sandbox.sandboxes.sandbox import NewCommand, NewSandbox, Sandbox
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
@@ -46,6 +47,28 @@ class LimitsBody(Body):
         )
 
 
+class EgressBody(Body):
+    """What a sandbox may reach."""
+
+    mode: EgressMode = EgressMode.DISABLED
+    allow: list[Annotated[str, Field(max_length=512)]] = Field(
+        default_factory=list,
+        max_length=MOST_RULES,
+        description="names, '*.' and a domain, or addresses; ports 80 and 443 unless given after a colon",
+        examples=[["pypi.org", "*.pythonhosted.org", "github.com:22,443"]],
+    )
+    models: bool = Field(False, description="this server's models, by OPENAI_BASE_URL and OPENAI_API_KEY")
+
+    def to_policy(self) -> EgressPolicy:
+        """Returns what the service takes."""
+        return EgressPolicy.parse(self.mode, self.allow, models=self.models)
+
+    @classmethod
+    def of(cls, policy: EgressPolicy) -> Self:
+        """Renders a policy."""
+        return cls(mode=policy.mode, allow=[str(rule) for rule in policy.rules], models=policy.models)
+
+
 class SandboxCreate(Body):
     """Everything has a default: `{}` makes a sandbox."""
 
@@ -53,6 +76,7 @@ class SandboxCreate(Body):
     env: Env = Field(default_factory=dict, description="variables of every command")
     metadata: Metadata = Field(default_factory=dict, description="kept and given back")
     limits: LimitsBody | None = None
+    egress: EgressBody = Field(default_factory=EgressBody, description="nothing by default")
 
     def to_new(self, default: Limits) -> NewSandbox:
         """Returns what the service takes."""
@@ -61,6 +85,7 @@ class SandboxCreate(Body):
             env=self.env,
             metadata=self.metadata,
             limits=self.limits.over(default) if self.limits else None,
+            egress=self.egress.to_policy(),
         )
 
 

@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
+from socket import socket
 from typing import Self
 
 import anyio
@@ -15,6 +17,7 @@ from lm_sandbox.errors import DriverUnavailable, SandboxNotFound
 from lm_sandbox.sandboxes.driver import (
     Check,
     CommandSpec,
+    Door,
     Enforced,
     Process,
     SandboxId,
@@ -116,10 +119,15 @@ class BubblewrapDriver:
 
     async def spawn(self, sandbox: SandboxId, command: CommandSpec) -> Process:
         """Starts a program in the sandbox."""
-        made = self._sandboxes.get(sandbox)
-        if made is None:
-            raise SandboxNotFound(f"There is no sandbox {sandbox!r}.")
-        return await made.spawn(command)
+        return await self._find(sandbox).spawn(command)
+
+    async def listen(self, sandbox: SandboxId, doors: Sequence[Door]) -> list[socket]:
+        """Listens inside the sandbox."""
+        return await self._find(sandbox).network.listen(doors)
+
+    async def connect(self, sandbox: SandboxId, port: int) -> socket:
+        """Connects to what listens inside the sandbox."""
+        return await self._find(sandbox).network.connect(port)
 
     async def destroy(self, sandbox: SandboxId) -> None:
         """Ends every process of the sandbox and removes all that belongs to it."""
@@ -130,6 +138,12 @@ class BubblewrapDriver:
             await made.end()
         if made.uid is not None:
             self._uids.release(made.uid)
+
+    def _find(self, sandbox: SandboxId) -> BubblewrapSandbox:
+        made = self._sandboxes.get(sandbox)
+        if made is None:
+            raise SandboxNotFound(f"There is no sandbox {sandbox!r}.")
+        return made
 
     async def _destroy_all(self) -> None:
         async with anyio.create_task_group() as tasks:

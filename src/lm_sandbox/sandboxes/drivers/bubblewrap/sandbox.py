@@ -19,6 +19,7 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
 from lm_sandbox.sandboxes.drivers.bubblewrap.cgroups import Group
 from lm_sandbox.sandboxes.inside.entrance import Entrance, Identity
 from lm_sandbox.sandboxes.inside.launch import Launcher
+from lm_sandbox.sandboxes.inside.netns import NetworkNamespace
 from lm_sandbox.sandboxes.inside.process import ConfinedProcess
 
 END_S = 10.0
@@ -68,6 +69,7 @@ class BubblewrapSandbox:
         self._init, self._init_pid = holding.init, holding.init_pid
         self._storage = os.open(f"/proc/{self._init_pid}/root{WORKSPACE}", os.O_RDONLY | os.O_CLOEXEC)
         self._entrance = Entrance(launcher, self._identity(spec), self._init, self)
+        self.network = NetworkNamespace(launcher, self._init_pid, lambda: self.alive)
 
     @property
     def alive(self) -> bool:
