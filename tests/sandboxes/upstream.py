@@ -35,8 +35,9 @@ class Upstream:
                     self.asked.append(event)
                 elif isinstance(event, h11.Data):
                     body += event.data
-            self.bodies.append(body)
-            await self._answer(wire, writer, body)
+            if isinstance(event, h11.EndOfMessage):
+                self.bodies.append(body)
+                await self._answer(wire, writer, body)
         except (OSError, h11.RemoteProtocolError):
             return
         finally:
