@@ -103,7 +103,7 @@ class PortResponse(Response):
         headers = PortHeaders(place.sandbox, place.port, place.prefix)
         pieces, body = anyio.create_memory_object_stream[bytes](PIECES_AT_ONCE)
         connection = self._services.sandboxes.port(place.caller, place.sandbox, place.port)
-        async with connection as sock, together() as tasks, body:
+        async with pieces, body, connection as sock, together() as tasks:
             tasks.start_soon(_read, receive, pieces, tasks.cancel_scope)
             await exchange(sock, asked, headers, body, answer)
             await answer.end()
