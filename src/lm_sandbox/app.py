@@ -22,17 +22,27 @@ from lm_sandbox.models.engines.llamacpp import LlamaCppEngine
 from lm_sandbox.models.engines.ollama import OllamaEngine
 from lm_sandbox.models.engines.openai import OpenAIEngine, Upstream
 from lm_sandbox.models.registry import ModelRegistry
-from lm_sandbox.sandboxes.driver import SandboxDriver
+from lm_sandbox.sandboxes.driver import MIB, SandboxDriver
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
 from lm_sandbox.sandboxes.network import Networks
+from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
+from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.storage.database import Database
 from lm_sandbox.surfaces import health, seed
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of, problem
-from lm_sandbox.surfaces.native import egress, port_sockets, ports, sandboxes
+from lm_sandbox.surfaces.native import (
+    commands,
+    events,
+    port_sockets,
+    ports,
+    sandboxes,
+    snapshots,
+)
 from lm_sandbox.surfaces.openai import chat, models
 from lm_sandbox.surfaces.openai.responses import routes as responses
 
@@ -40,7 +50,9 @@ DESCRIPTION = "A computer for local language models: models and isolated sandbox
 MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER)
 ROUTERS = (
     sandboxes.ROUTER,
-    egress.ROUTER,
+    commands.ROUTER,
+    snapshots.ROUTER,
+    events.ROUTER,
     ports.LINKS,
     ports.RELAYS,
     port_sockets.ROUTER,
@@ -90,23 +102,28 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         await local_key(settings).ensure(keys, configured)
         registry = await exits.enter_async_context(build_registry(settings))
         client = await exits.enter_async_context(ChatClient())
+        most_bytes = settings.sandbox.snapshots_mib * MIB
+        store = SnapshotStore(database, settings.data_dir / "snapshots", most_bytes)
+        await exits.enter_async_context(store)
+        spool = settings.data_dir / "spool"
+        driver = build_driver(settings)
         inside = create_models_app(settings)
         tasks = await exits.enter_async_context(anyio.create_task_group())
         exits.callback(tasks.cancel_scope.cancel)
-        driver = build_driver(settings)
         networks = Networks(driver, keys=keys.lent, models=StreamingASGITransport(inside, tasks))
-        service = SandboxService(driver, settings.sandbox, networks=networks)
+        service = SandboxService(driver, settings.sandbox, store, spool, networks=networks)
         service = await exits.enter_async_context(service)
-        services = Services(
+        inside.state.services = services = Services(
             keys=keys,
             sandboxes=service,
+            snapshots=Snapshots(service, driver, store),
             models=registry,
             chat=client,
             agent=AgentLoop(registry, client, service, settings.agent),
             conversations=Conversations(service),
             links=PortLinks(),
+            ports=Ports(service, driver),
         )
-        inside.state.services = services
         yield services
 
 

@@ -40,9 +40,15 @@ class SandboxSettings(Section):
     open_files: Positive = Field(4096, description="descriptors one process may hold")
     max_sandboxes: Positive = Field(256, description="sandboxes alive at once")
     idle_timeout_s: PositiveSeconds = Field(1800.0, description="a sandbox unused for so long is deleted")
+    max_idle_timeout_s: PositiveSeconds = Field(
+        7 * 86400.0, description="the longest idle time a sandbox may ask for"
+    )
+    max_age_s: PositiveSeconds | None = Field(
+        None, description="a sandbox is deleted so long after it was made; default: never"
+    )
     command_timeout_s: PositiveSeconds = Field(120.0, description="wall time of a command that names none")
     max_command_timeout_s: PositiveSeconds = Field(
-        3600.0, description="the longest wall time a command may ask for"
+        86400.0, description="the longest wall time a command may ask for"
     )
     max_command_bytes: Positive = Field(
         128 * 1024, description="the longest command text; the kernel takes no longer argument"
@@ -51,6 +57,10 @@ class SandboxSettings(Section):
         1024 * 1024, description="bytes kept of each output stream, half head and half tail"
     )
     output_limit_bytes: Positive = Field(256 * 1024 * 1024, description="a command that writes more is ended")
+    spool_mib: Positive = Field(
+        512, description="disk for the long outputs of one sandbox's commands, in MiB; the oldest go first"
+    )
+    snapshots_mib: Positive = Field(10 * 1024, description="disk for all snapshots, in MiB")
 
 
 class LlamaCppSettings(Section):

@@ -9,9 +9,11 @@
     ├── NotFound            no such thing, or not yours         404
     │   ├── SandboxNotFound
     │   ├── CommandNotFound
+    │   ├── SnapshotNotFound
     │   └── ModelNotFound   carries the names that exist
     ├── Gone                it was deleted                      410
     ├── Conflict            the wrong state for this call       409
+    │   └── Unsupported     this host or driver cannot do it
     ├── Unavailable         not now; says when to come back     503
     │   ├── DriverUnavailable   this host cannot isolate
     │   ├── EngineUnavailable   the engine does not answer
@@ -112,6 +114,12 @@ class CommandNotFound(NotFound):
     code = "command_not_found"
 
 
+class SnapshotNotFound(NotFound):
+    """No snapshot of the caller has this id."""
+
+    code = "snapshot_not_found"
+
+
 class ModelNotFound(NotFound):
     """No engine serves a model of this name."""
 
@@ -135,6 +143,12 @@ class Conflict(LmSandboxError):
 
     kind = ErrorKind.CONFLICT
     code = "conflict"
+
+
+class Unsupported(Conflict):
+    """This host or this driver cannot do it, whatever the state."""
+
+    code = "unsupported"
 
 
 class Unavailable(LmSandboxError):

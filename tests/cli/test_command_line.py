@@ -211,3 +211,42 @@ def test_an_ordinary_user_starts_again_in_a_delegated_scope(tmp_path: Path) -> N
     assert "1 --user --scope --quiet -p Delegate=yes" in done.stdout
     assert done.stdout.rstrip().endswith("lm-sandbox run hi")
     assert tmp_path.exists()
+
+
+def test_verify_reports_that_every_attempt_was_in_vain(command_env: dict[str, str]) -> None:
+    done = call(command_env, "verify", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 0, [row for row in report["attempts"] if not row["held"]]
+    assert report["held"]
+    assert len(report["attempts"]) >= 120
+
+
+def test_sandboxes_are_made_shown_halted_and_deleted_by_name(
+    server: Server, command_env: dict[str, str]
+) -> None:
+    made = call(command_env, "sandbox", "create", "--name", "mine")
+    assert made.stdout.startswith("sb_"), made.stderr
+    listed = json.loads(call(command_env, "sandbox", "list", "--json").stdout)
+    assert [(row["name"], row["id"]) for row in listed] == [("mine", made.stdout.strip())]
+    assert "mine" in call(command_env, "sandbox", "list").stdout
+    for action, state in (
+        ("pause", "paused"),
+        ("resume", "running"),
+        ("stop", "stopped"),
+        ("start", "running"),
+    ):
+        assert call(command_env, "sandbox", action, "mine").returncode == 0
+        shown = json.loads(call(command_env, "sandbox", "show", "mine", "--json").stdout)
+        assert shown["state"] == state
+    assert "host_uid" in call(command_env, "sandbox", "show", "mine").stdout
+    refused = call(command_env, "sandbox", "start", "mine")
+    assert (refused.returncode, "running" in refused.stderr) == (1, True)
+    assert call(command_env, "sandbox", "delete", "mine").returncode == 0
+    assert json.loads(call(command_env, "sandbox", "list", "--json").stdout) == []
+    assert server.pid
+
+
+def test_sandboxes_need_a_server_that_runs(command_env: dict[str, str]) -> None:
+    refused = call(command_env, "sandbox", "list")
+    assert refused.returncode == 1
+    assert "lm-sandbox serve" in refused.stderr

@@ -4,7 +4,7 @@ The sandbox may reach `up.test` at $UP_PORT. `evil.test` is at $EVIL_IP, with a 
 and 443; the names resolve outside. $SERVER_PORT is another program on the host's own 127.0.0.1.
 """
 
-from tests.escape.attempts import PYTHON, Attempt
+from lm_sandbox.sandboxes.verification.attempts import PYTHON, Attempt
 
 DIRECT = "env -u http_proxy -u https_proxy -u HTTP_PROXY -u HTTPS_PROXY curl -sS -k -m 5"
 CURL = "curl -sS -k -m 5 --noproxy ''"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.escape.attempts import THROUGH, Attempt
+from lm_sandbox.sandboxes.verification.attempts import THROUGH, Attempt
 from tests.escape.egress_attempts import ATTEMPTS
 from tests.sandboxes.networked import Box, box
 from tests.sandboxes.upstream import Upstream, certificate, loopback, upstream

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 import anyio
@@ -15,9 +16,12 @@ from lm_sandbox.sandboxes.driver import (
     Door,
     Enforced,
     Exit,
+    FileChange,
     Process,
+    RunState,
     SandboxId,
     SandboxSpec,
+    Stats,
 )
 
 
@@ -58,6 +62,7 @@ class FakeDriver:
     name: str = "fake"
     alive: dict[SandboxId, SandboxSpec] = field(default_factory=dict)
     commands: list[CommandSpec] = field(default_factory=list)
+    states: dict[SandboxId, RunState] = field(default_factory=dict)
     refuse: Exception | None = None
 
     def checks(self) -> list[Check]:
@@ -81,6 +86,27 @@ class FakeDriver:
         self.commands.append(command)
         process: Process = Done()
         return process
+
+    async def set_state(self, sandbox: SandboxId, state: RunState) -> None:
+        self.states[sandbox] = state
+
+    async def save(self, sandbox: SandboxId, folder: Path) -> int:
+        assert sandbox in self.alive
+        folder.mkdir()
+        return 1
+
+    async def load(self, sandbox: SandboxId, folder: Path) -> None:
+        assert sandbox in self.alive
+        assert folder.exists()
+
+    async def changes(self, sandbox: SandboxId, folder: Path) -> list[FileChange]:
+        assert sandbox in self.alive
+        assert folder.exists()
+        return []
+
+    async def stats(self, sandbox: SandboxId) -> Stats:
+        assert sandbox in self.alive
+        return Stats(pids=1)
 
     async def listen(self, sandbox: SandboxId, doors: Sequence[Door]) -> list[socket.socket]:
         if sandbox not in self.alive:

@@ -5,8 +5,10 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+from anyio import TemporaryDirectory
 
 from lm_sandbox.config import SandboxSettings
 from lm_sandbox.identity.principals import Principal, Scope
@@ -17,8 +19,10 @@ from lm_sandbox.sandboxes.egress import EgressMode, EgressPolicy
 from lm_sandbox.sandboxes.events import Event, EventKind
 from lm_sandbox.sandboxes.hosts import Address
 from lm_sandbox.sandboxes.network import Networks
-from lm_sandbox.sandboxes.sandbox import NewCommand, NewSandbox
+from lm_sandbox.sandboxes.sandbox import Change, NewCommand, NewSandbox
 from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
+from lm_sandbox.storage.database import Database
 
 OWNER = Principal("anna", "Anna", frozenset({Scope.SANDBOXES, Scope.MODELS}))
 SMALL = Limits(memory_bytes=256 * MIB, disk_bytes=32 * MIB, pids=64, open_files=1024)
@@ -47,19 +51,18 @@ class Box:
     id: str
     table: Table
 
-    async def run(self, command: str, stdin: bytes | None = None, **env: str) -> CommandResult:
-        new = NewCommand(command, stdin=stdin, env=env, timeout_s=60)
-        return await self.service.run(OWNER, self.id, new)
+    async def run(self, command: str, stdin: bytes | None = None) -> CommandResult:
+        return await self.service.run(OWNER, self.id, NewCommand(command, stdin=stdin, timeout_s=60.0))
 
     async def out(self, command: str, **env: str) -> str:
-        result = await self.run(command, **env)
+        result = await self.service.run(OWNER, self.id, NewCommand(command, env=env, timeout_s=60.0))
         return (result.stdout + result.stderr).decode(errors="replace")
 
     async def allow(self, *rules: str, mode: EgressMode = EgressMode.ALLOWLIST) -> None:
-        await self.service.set_egress(OWNER, self.id, EgressPolicy.parse(mode, rules))
+        await self.service.change(OWNER, self.id, Change(egress=EgressPolicy.parse(mode, rules)))
 
     def refusals(self) -> list[Event]:
-        events = self.service.network(OWNER, self.id).events.after(0, 1000)
+        events = self.service.events(OWNER, self.id).after(0, 1000)
         return [event for event in events if event.kind is EventKind.EGRESS_DENIED]
 
 
@@ -68,7 +71,14 @@ async def box(*rules: str, mode: EgressMode = EgressMode.ALLOWLIST) -> AsyncIter
     table = Table()
     driver = BubblewrapDriver()
     networks = Networks(driver, resolve=table)
-    async with SandboxService(driver, SandboxSettings(), networks=networks) as service:
+    async with (
+        TemporaryDirectory() as folder,
+        Database(Path(folder) / "test.db") as database,
+        SnapshotStore(database, Path(folder) / "snapshots", MIB) as snapshots,
+        SandboxService(
+            driver, SandboxSettings(), snapshots, Path(folder) / "spool", networks=networks
+        ) as service,
+    ):
         new = NewSandbox(limits=SMALL, egress=EgressPolicy.parse(mode, rules))
         made = await service.create(OWNER, new)
         yield Box(service, made.id, table)

@@ -213,7 +213,7 @@ async def test_egress_can_be_opened_and_closed_while_a_sandbox_lives(web: Upstre
         assert made.service.get(OWNER, made.id).enforced.network == "none"  # type: ignore[union-attr]
 
 
-async def test_a_command_that_has_taken_the_port_is_told_of(web: Upstream) -> None:
+async def test_a_command_that_has_taken_the_port_is_told_of() -> None:
     async with box(mode=EgressMode.DISABLED) as made:
         taken = f"{PYTHON} -c \"import socket, time; s = socket.create_server(('127.0.0.1', 3128)); print(1, flush=True); time.sleep(60)\" & read -t 1"
         await made.run(taken)
@@ -223,7 +223,7 @@ async def test_a_command_that_has_taken_the_port_is_told_of(web: Upstream) -> No
         await made.allow("up.test")
 
 
-async def test_a_server_that_does_not_answer_is_told_and_no_hang(sandbox: Box, web: Upstream) -> None:
+async def test_a_server_that_does_not_answer_is_told_and_no_hang(sandbox: Box) -> None:
     await sandbox.allow("up.test:9", "127.0.0.1:9", "gone.test")
     sandbox.table.names["up.test"] = ["127.0.0.1"]
     refused = await sandbox.run("curl -sS -w '%{http_code}' http://up.test:9/")
@@ -250,7 +250,7 @@ async def test_many_idle_connections_do_not_stop_the_server_or_neighbours(
     assert "reached" in await sandbox.out(f"curl -sS --retry 5 http://up.test:{web.port}/")
 
 
-async def test_nothing_is_left_when_a_sandbox_is_deleted(sandbox: Box, web: Upstream) -> None:
+async def test_nothing_is_left_when_a_sandbox_is_deleted(web: Upstream) -> None:
     before = _sockets()
     async with box(f"up.test:{web.port}", f"{web.address}:{web.port}") as made:
         made.table.names["up.test"] = [web.address]

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +14,11 @@ from lm_sandbox.errors import (
     TooLarge,
 )
 from lm_sandbox.identity.principals import Principal, Scope
-from lm_sandbox.sandboxes.driver import Limits
+from lm_sandbox.sandboxes.driver import MIB, Limits
 from lm_sandbox.sandboxes.sandbox import NewCommand, NewSandbox, SandboxState
 from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
+from lm_sandbox.storage.database import Database
 from tests.sandboxes.fake_driver import FakeDriver
 
 ANNA = Principal("anna", "Anna", frozenset({Scope.SANDBOXES}))
@@ -43,9 +46,13 @@ def driver() -> FakeDriver:
 
 
 @pytest.fixture
-async def service(driver: FakeDriver, clock: Clock) -> AsyncIterator[SandboxService]:
+async def service(driver: FakeDriver, clock: Clock, tmp_path: Path) -> AsyncIterator[SandboxService]:
     settings = SandboxSettings(max_sandboxes=3, idle_timeout_s=100, max_command_bytes=1000)
-    async with SandboxService(driver, settings, clock=clock) as started:
+    async with (
+        Database(tmp_path / "test.db") as database,
+        SnapshotStore(database, tmp_path / "snapshots", 10 * MIB) as snapshots,
+        SandboxService(driver, settings, snapshots, tmp_path / "spool", clock=clock) as started,
+    ):
         yield started
 
 

@@ -1,6 +1,7 @@
 """The HTTP surfaces, through the app in process."""
 
 import json
+import re
 
 import httpx
 import pytest
@@ -26,7 +27,7 @@ async def test_every_route_but_health_needs_a_key(client: httpx.AsyncClient, set
     for method, path in routes(settings):
         if path in OPEN_PATHS:
             continue
-        concrete = path.replace("{sandbox_id}", "sb_x").replace("{name}", "nano")
+        concrete = re.sub(r"\{\w+\}", "x", path)
         for headers in (
             {"Authorization": ""},
             {"Authorization": "Bearer wrong"},
@@ -227,3 +228,14 @@ async def test_an_error_of_the_engine_comes_through_in_its_own_words(client: htt
     answer = await client.post("/v1/chat/completions", json=body)
     assert answer.status_code in {400, 500}
     assert json.loads(answer.text)["error"]["message"]
+
+
+async def test_several_conversations_at_once_have_sandboxes_of_their_own(client: httpx.AsyncClient) -> None:
+    for number in range(2):
+        body = {"model": "nano", "input": f"what is {number} + 1?", "tools": [{"type": "shell"}]}
+        assert (await client.post("/v1/responses", json=body)).status_code == 200
+        question = [{"role": "user", "content": f"what is {number} + 2?"}]
+        chat = {"model": "nano+bash", "messages": question, "user": f"user-{number}"}
+        assert (await client.post("/v1/chat/completions", json=chat)).status_code == 200
+    listed = (await client.get("/v1/sandboxes")).json()["data"]
+    assert len({row["id"] for row in listed}) == len(listed) >= 4

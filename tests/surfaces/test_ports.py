@@ -219,7 +219,7 @@ async def test_egress_is_told_changed_and_its_refusals_listed(client: httpx.Asyn
     made = (await client.post("/v1/sandboxes", json={"egress": allow})).json()
     path = f"/v1/sandboxes/{made['id']}"
     assert made["enforced"]["network"] == "allowlist of 2 by proxy"
-    assert (await client.get(f"{path}/egress")).json() == {**allow, "models": False}
+    assert made["egress"] == {**allow, "models": False}
     body = {"command": "curl -sS https://evil.test/; curl -sS http://evil.test/"}
     ran = (await client.post(f"{path}/commands", json=body)).json()
     assert "403" in ran["stderr"]
@@ -229,7 +229,8 @@ async def test_egress_is_told_changed_and_its_refusals_listed(client: httpx.Asyn
     assert events[1]["subject"] == "evil.test:443"
     later = (await client.get(f"{path}/events", params={"after": events[1]["number"]})).json()["data"]
     assert later == events[2:]
-    closed = (await client.put(f"{path}/egress", json={})).json()
+    closed = (await client.patch(path, json={"egress": {}})).json()
+    assert closed["egress"]["mode"] == "disabled"
     assert closed["enforced"]["network"] == "none"
 
 

@@ -60,9 +60,7 @@ async def connect(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """
     server = RunningServer.read(server_file(settings))
     if server is not None and await _answers(server):
-        async with httpx.AsyncClient(
-            base_url=server.url, headers=_headers(settings), timeout=SILENT_S, trust_env=False
-        ) as client:
+        async with _client_of(server, settings) as client:
             yield client
         return
     app = create_app(settings)
@@ -76,6 +74,20 @@ async def connect(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         ) as client:
             yield client
         tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def connect_to_server(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """Yields a client of the server that runs here, for what would end with this program otherwise.
+
+    Raises:
+        Unavailable: none runs.
+    """
+    server = RunningServer.read(server_file(settings))
+    if server is None or not await _answers(server):
+        raise Unavailable("No server runs here; start one with 'lm-sandbox serve'.")
+    async with _client_of(server, settings) as client:
+        yield client
 
 
 async def check(answer: httpx.Response) -> httpx.Response:
@@ -93,6 +105,12 @@ async def check(answer: httpx.Response) -> httpx.Response:
     error = body.get("error")
     message = body.get("detail") or (error.get("message") if isinstance(error, dict) else error)
     raise Unavailable(str(message or f"The server answered {answer.status_code}."))
+
+
+def _client_of(server: RunningServer, settings: Settings) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=server.url, headers=_headers(settings), timeout=SILENT_S, trust_env=False
+    )
 
 
 async def _answers(server: RunningServer) -> bool:

@@ -18,7 +18,9 @@ async def run_command(settings: Settings, command: str, timeout_s: float | None,
         LmSandboxError: it could not be run.
     """
     async with connect(settings) as client:
-        sandbox = (await check(await client.post("/v1/sandboxes", json={"name": "exec"}))).json()
+        sandbox = (
+            await check(await client.post("/v1/sandboxes", json={"metadata": {"made_for": "exec"}}))
+        ).json()
         path = f"/v1/sandboxes/{sandbox['id']}"
         try:
             body = {"command": command} | ({} if timeout_s is None else {"timeout_s": timeout_s})

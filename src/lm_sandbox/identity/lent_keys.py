@@ -7,21 +7,21 @@ from lm_sandbox.identity.principals import Principal, Scope
 
 
 class LentKeys:
-    """Lends keys that stand for a principal with fewer scopes than its own."""
+    """Lends keys that stand for a principal, with fewer scopes than its own."""
 
     def __init__(self) -> None:
         self._principals: dict[bytes, Principal] = {}
 
-    def lend(self, principal: Principal, name: str, scopes: frozenset[Scope]) -> str:
-        """Makes a key that acts as the principal.
+    def lend(self, caller: Principal, owner: str, name: str, scopes: frozenset[Scope]) -> str:
+        """Makes a key that acts as the owner, with these scopes only.
 
         Raises:
-            Forbidden: the principal lacks one of the scopes itself.
+            Forbidden: the caller lacks one of the scopes itself.
         """
         for scope in scopes:
-            principal.require(scope)
+            caller.require(scope)
         token = f"lms_lent_{secrets.token_urlsafe(32)}"
-        self._principals[_fingerprint(token)] = Principal(principal.id, name, scopes)
+        self._principals[_fingerprint(token)] = Principal(owner, name, scopes)
         return token
 
     def find(self, token: str) -> Principal | None:

@@ -3,8 +3,9 @@
 import math
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
+from typing import Self
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
@@ -30,7 +31,9 @@ class CommandRequest:
         argv: The program and its arguments.
         cwd: An absolute path inside the sandbox.
         env: Added to the sandbox's variables.
-        stdin: Fed to the program, then closed.
+        stdin: Fed to the program.
+        keep_stdin_open: Whether more input may follow; otherwise its end follows at once.
+        detach: Whether ending it spares what has left its process group.
         timeout_s: Wall time after which it is killed.
         max_output_bytes: Bytes kept of each stream.
         output_limit_bytes: Written bytes, both streams together, after which it is killed.
@@ -43,10 +46,14 @@ class CommandRequest:
     cwd: str = "/workspace"
     env: dict[str, str] = field(default_factory=dict)
     stdin: bytes | None = None
+    keep_stdin_open: bool = False
+    detach: bool = False
 
     def spec(self) -> CommandSpec:
         """Returns what the driver needs to know of it."""
-        return CommandSpec(self.argv, self.cwd, self.env, stdin=self.stdin is not None)
+        return CommandSpec(
+            self.argv, self.cwd, self.env, stdin=self.stdin is not None or self.keep_stdin_open
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,10 @@ class CommandResult:
         """Whether the memory limit was hit."""
         return Limit.MEMORY in self.limits
 
+    def without_output(self) -> Self:
+        """Returns the same without what it wrote, to be kept for long."""
+        return replace(self, stdout=b"", stderr=b"")
+
 
 async def run_command(
     command_id: str, process: Process, request: CommandRequest, sink: Sink | None = None
@@ -104,6 +115,14 @@ async def run_command(
     return await _Execution(command_id, process, request, sink).run()
 
 
+async def end_command(process: Process, request: CommandRequest) -> None:
+    """Kills a command: all that it started, or its process group alone where it may leave things running."""
+    if request.detach:
+        await process.signal(signal.SIGKILL)
+    else:
+        await process.kill()
+
+
 class _Execution:
     def __init__(self, command_id: str, process: Process, request: CommandRequest, sink: Sink | None) -> None:
         self._id = command_id
@@ -121,7 +140,7 @@ class _Execution:
             exited = await self._to_the_end()
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await self._process.kill()
+                await end_command(self._process, self._request)
             raise
         finally:
             with anyio.CancelScope(shield=True):
@@ -149,7 +168,7 @@ class _Execution:
             exited = await process.wait()
         if deadline.cancelled_caught:
             self._limits.add(Limit.WALL_TIME)
-            await process.kill()
+            await end_command(process, self._request)
             exited = await process.wait()
         self._ended = True
         for receive in self._receives.values():
@@ -161,8 +180,9 @@ class _Execution:
 
     async def _feed(self, stdin: ByteSendStream) -> None:
         try:
-            async with stdin:
-                await stdin.send(self._request.stdin or b"")
+            await stdin.send(self._request.stdin or b"")
+            if not self._request.keep_stdin_open:
+                await stdin.aclose()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return  # The program ended or closed its input without reading all of it.
 
@@ -194,7 +214,7 @@ class _Execution:
             await self._sink(OutputChunk(stream, data, offset))
         if self._written() > self._request.output_limit_bytes:
             self._limits.add(Limit.OUTPUT)
-            await self._process.kill()
+            await end_command(self._process, self._request)
 
     def _written(self) -> int:
         return sum(capture.total for capture in self._captures.values())

@@ -8,6 +8,7 @@ holds what every driver must do.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from socket import SOCK_STREAM, SocketKind, socket
 from typing import NewType, Protocol, Self
 
@@ -16,6 +17,14 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 SandboxId = NewType("SandboxId", str)
 
 MIB = 1024 * 1024
+
+
+class RunState(StrEnum):
+    """What the processes of a sandbox do."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
 
 
 class Limit(StrEnum):
@@ -106,6 +115,43 @@ class Enforced:
     network: str
     seccomp: bool
     limits: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a sandbox uses now; None where this host does not tell.
+
+    Attributes:
+        cpu_seconds: CPU time since it was made.
+        throttled_seconds: How long it was held back by its CPU limit.
+        memory_bytes: Memory in use, files in memory included.
+        memory_peak_bytes: The most so far.
+        pids: Processes and threads.
+        disk_bytes: Bytes in its writable files.
+    """
+
+    cpu_seconds: float | None = None
+    throttled_seconds: float | None = None
+    memory_bytes: int | None = None
+    memory_peak_bytes: int | None = None
+    pids: int | None = None
+    disk_bytes: int | None = None
+
+
+class ChangeKind(StrEnum):
+    """What became of a file."""
+
+    CREATED = "created"
+    MODIFIED = "modified"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """A file that is not as it was; `path` is absolute, inside the sandbox."""
+
+    kind: ChangeKind
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +253,45 @@ class SandboxDriver(Protocol):
         """
         ...
 
+    async def set_state(self, sandbox: SandboxId, state: RunState) -> None:
+        """Lets the sandbox run, halts its processes where they stand, or ends them and keeps its files.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died.
+            Unsupported: this host cannot halt processes.
+        """
+        ...
+
+    async def save(self, sandbox: SandboxId, folder: Path) -> int:
+        """Copies the sandbox's files, as they are at one moment, to a new folder; returns the bytes it takes.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died.
+            NoCapacity: the disk is full.
+            Unsupported: this host cannot halt processes.
+        """
+        ...
+
+    async def load(self, sandbox: SandboxId, folder: Path) -> None:
+        """Ends every process and puts saved files in the place of the sandbox's own.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died, or the files do not fit.
+        """
+        ...
+
+    async def changes(self, sandbox: SandboxId, folder: Path) -> list[FileChange]:
+        """Tells which files are not as they were saved.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            Unsupported: this host cannot halt processes.
+        """
+        ...
+
     async def listen(self, sandbox: SandboxId, doors: Sequence[Door]) -> list[socket]:
         """Listens inside the sandbox; the non-blocking sockets are the caller's, in the same order.
 
@@ -224,6 +309,14 @@ class SandboxDriver(Protocol):
             SandboxNotFound: the driver has no such sandbox.
             SandboxFailed: it died.
             Unreachable: nothing listens on that port.
+        """
+        ...
+
+    async def stats(self, sandbox: SandboxId) -> Stats:
+        """Tells what the sandbox uses now.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
         """
         ...
 

@@ -1,6 +1,5 @@
 """The networks of all sandboxes: who has a way out, what it leads to, and what was refused."""
 
-import socket
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ import anyio
 import httpx
 from anyio.abc import TaskGroup
 
+from lm_sandbox.errors import SandboxNotFound
 from lm_sandbox.identity.lent_keys import LentKeys
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.driver import SandboxDriver, SandboxId
@@ -80,23 +80,26 @@ class Networks:
     async def __aexit__(self, *exc: object) -> None:
         await self._exits.aclose()
 
-    async def set_policy(self, owner: Principal, sandbox: SandboxId, policy: EgressPolicy) -> None:
+    async def set_policy(
+        self, caller: Principal, sandbox: SandboxId, owner: str, policy: EgressPolicy
+    ) -> None:
         """Lets a sandbox reach what the policy allows, from now on, and nothing else.
 
         Args:
-            owner: For whom its requests to models are made.
+            caller: Who wants it so.
             sandbox: Which one.
+            owner: The id of whom its requests to models are made for.
             policy: What it may reach.
 
         Raises:
-            Forbidden: the owner may not use models itself.
+            Forbidden: the caller may not use models itself.
             Conflict: a command has taken the proxy's port.
             SandboxFailed: the sandbox died.
         """
-        network = self._networks.setdefault(sandbox, Network())
-        if policy == network.policy:
+        if policy == self.find(sandbox).policy:
             return
-        key = self._keys.lend(owner, f"sandbox {sandbox}", MODELS_ONLY) if policy.models else None
+        key = self._keys.lend(caller, owner, f"sandbox {sandbox}", MODELS_ONLY) if policy.models else None
+        network = self._networks.setdefault(sandbox, Network())
         try:
             if network.proxy is None:
                 await self._open(sandbox, network, policy)
@@ -104,6 +107,8 @@ class Networks:
                 network.proxy.change(policy)
         except BaseException:
             self._take_back(key)
+            if network.proxy is None:
+                self._networks.pop(sandbox, None)
             raise
         self._take_back(network.key)
         network.policy, network.key = policy, key
@@ -131,19 +136,14 @@ class Networks:
             env |= {"OPENAI_BASE_URL": MODELS_URL, "OPENAI_API_KEY": network.key}
         return env
 
-    async def connect(self, sandbox: SandboxId, port: int) -> socket.socket:
-        """Connects to what listens on a port inside; the socket is the caller's.
-
-        Raises:
-            SandboxFailed: the sandbox died.
-            Unreachable: nothing listens there.
-        """
-        return await self._driver.connect(sandbox, port)
-
     async def _open(self, sandbox: SandboxId, network: Network, policy: EgressPolicy) -> None:
         if self._tasks is None:
             raise RuntimeError("the networks are used outside their context")
         sockets = await self._driver.listen(sandbox, DOORS)
+        if self._networks.get(sandbox) is not network:
+            for sock in sockets:
+                sock.close()
+            raise SandboxNotFound(f"There is no sandbox {sandbox!r} any more.")
         proxy = EgressProxy(policy, network.events, self._resolve or SystemResolver(), self._models)
         network.proxy = proxy
 

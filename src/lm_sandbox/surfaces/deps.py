@@ -17,7 +17,9 @@ from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.registry import ModelRegistry
+from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.sandboxes.snapshots import Snapshots
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,13 @@ class Services:
 
     keys: KeyStore
     sandboxes: SandboxService
+    snapshots: Snapshots
     models: ModelRegistry
     chat: ChatClient
     agent: AgentLoop
     conversations: Conversations
     links: PortLinks
+    ports: Ports
 
 
 def get_services(connection: HTTPConnection) -> Services:

@@ -86,10 +86,11 @@ class PushResponse(Response):
             tasks.cancel_scope.cancel()
 
 
-def sse(data: object, event: str | None = None) -> bytes:
+def sse(data: object, event: str | None = None, *, event_id: int | None = None) -> bytes:
     """Writes one server-sent event with JSON data."""
     name = f"event: {event}\n" if event else ""
-    return f"{name}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode(errors="replace")
+    number = f"id: {event_id}\n" if event_id is not None else ""
+    return f"{number}{name}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode(errors="replace")
 
 
 async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:

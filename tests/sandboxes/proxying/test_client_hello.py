@@ -56,7 +56,7 @@ def test_a_second_name_is_refused() -> None:
         server_name(bytes(fixed))
 
 
-def _extensions_at(data: bytes) -> int:
+def _extensions_at(data: bytes | bytearray) -> int:
     at = 5 + 4 + 2 + 32
     at += 1 + data[at]
     at += 2 + int.from_bytes(data[at : at + 2])

@@ -112,12 +112,20 @@ class Entrance:
                 return await self._spawn(zygote, command)
         raise SandboxFailed("The sandbox takes no more commands; make a new one.")
 
+    def stop(self) -> None:
+        """Ends the zygote, when everything it started was killed; the next command forks another."""
+        self._close_zygote()
+        self._lose_all(alive=True)
+
     def close(self) -> None:
         """Ends the zygote; commands that wait are told that the sandbox is dead."""
+        self._close_zygote()
+        self._lose_all(alive=False)
+
+    def _close_zygote(self) -> None:
         if self._zygote is not None:
             self._zygote.close()
             self._zygote = None
-        self._lose_all(alive=False)
 
     async def _zygote_of(self) -> Channel:
         async with self._start_lock:

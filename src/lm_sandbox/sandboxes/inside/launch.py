@@ -18,6 +18,8 @@ from lm_sandbox.sandboxes.inside.channel import Channel, Message
 from lm_sandbox.sandboxes.inside.seccomp import build_filter
 
 SCRIPT = Path(__file__).with_name("launcher.py")
+BASH = "/bin/bash"
+EXECUTE_ONLY = 0o111
 ANSWER_S = 20.0
 STOP_S = 10.0
 
@@ -27,6 +29,7 @@ class Launcher:
 
     Attributes:
         bpf: A descriptor of the system call filter, the same for every sandbox.
+        keeper: A descriptor of the program that a sandbox's first process runs: bash, unreadable.
     """
 
     def __init__(self) -> None:
@@ -35,9 +38,12 @@ class Launcher:
         self._answers: dict[int, asyncio.Future[Message]] = {}
         self._numbers = count(1)
         self.bpf = -1
+        self.keeper = -1
 
     async def __aenter__(self) -> Self:
         self.bpf = memory_file("seccomp", build_filter())
+        self.keeper = memory_file("keeper", await anyio.Path(BASH).read_bytes())
+        os.fchmod(self.keeper, EXECUTE_ONLY)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with theirs:
@@ -47,6 +53,7 @@ class Launcher:
 
     async def __aexit__(self, *exc: object) -> None:
         os.close(self.bpf)
+        os.close(self.keeper)
         if self._channel is not None:
             self._channel.close()
         if self._process is not None:

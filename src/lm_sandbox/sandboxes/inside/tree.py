@@ -77,3 +77,36 @@ def kill_tree(
             freeze(False)
         if not doomed:
             return
+
+
+def kill_all(members: Callable[[], Iterable[int]], freeze: Callable[[bool], None], init: int) -> bool:
+    """Kills everything in a sandbox but its first process, and tells whether nothing is left.
+
+    What stands outside its pid namespace stays.
+
+    Args:
+        members: Lists the processes of the sandbox.
+        freeze: Stops (True) or goes on with (False) all of them.
+        init: The first process.
+    """
+    inside = Path(f"/proc/{init}/ns/pid").readlink()
+    for _ in range(ROUNDS):
+        freeze(True)
+        try:
+            doomed = [pid for pid in members() if pid != init and _is_alive_in(pid, inside)]
+            for pid in doomed:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        finally:
+            freeze(False)
+        if not doomed:
+            return True
+    return False
+
+
+def _is_alive_in(pid: int, namespace: Path) -> bool:
+    with suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        dead = stat[stat.rindex(b")") + 2 :].startswith((b"Z", b"X"))
+        return not dead and Path(f"/proc/{pid}/ns/pid").readlink() == namespace
+    return False

@@ -27,8 +27,8 @@ PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 CAPABILITY_VERSION_3 = 0x20080522
 LAST_CAPABILITY = 63
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
-# Programs are taken first when memory runs out, the zygote last.
-OOM_PROGRAM, OOM_ZYGOTE = b"300", b"-500"
+# Programs are taken first when memory runs out; less than 0 only root may ask for.
+OOM_PROGRAM, OOM_ZYGOTE, OOM_ZYGOTE_OF_USER = b"300", b"-500", b"0"
 
 
 def receive(sock: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
@@ -55,7 +55,7 @@ def join(cgroups: list[str]) -> None:
 def run(libc: ctypes.CDLL, request: Message, sock_fd: int, init: int, bpf: int) -> None:
     """Becomes the zygote of a sandbox; returns when the server closes the socket."""
     join(request["cgroups"])
-    oom = _oom_score()
+    oom = _oom_score(libc)
     program = os.pread(bpf, 1 << 20, 0)
     if request["uid"] is not None:
         # Before entering: an unprivileged user namespace forbids it afterwards.
@@ -68,14 +68,13 @@ def run(libc: ctypes.CDLL, request: Message, sock_fd: int, init: int, bpf: int) 
     Zygote(socket.socket(fileno=sock_fd), oom, request["env"]).serve()
 
 
-def _oom_score() -> int:
-    fd = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+def _oom_score(libc: ctypes.CDLL) -> int:
+    """Opens its own score, which the kernel lets an ordinary user do only while it is dumpable."""
+    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
     try:
-        os.write(fd, OOM_ZYGOTE)
-    except PermissionError:
-        os.close(fd)
-        return -1
-    return fd
+        return os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+    finally:
+        libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _enter(libc: ctypes.CDLL, init: int) -> None:
@@ -137,6 +136,7 @@ class Zygote:
     def __init__(self, sock: socket.socket, oom: int, env: Message) -> None:
         self.sock = sock
         self.oom = oom
+        self.oom_own = _protect(oom)
         self.env = env
         self.pids: dict[int, int] = {}
         self.null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -202,11 +202,10 @@ class Zygote:
                     continue
             raise problem
         finally:
-            self._oom(OOM_ZYGOTE)
+            self._oom(self.oom_own)
 
     def _oom(self, score: bytes) -> None:
-        if self.oom >= 0:
-            os.pwrite(self.oom, score, 0)
+        os.pwrite(self.oom, score, 0)
 
     def _refuse(self, request: Message, stderr: int, error: OSError) -> None:
         missing = error.errno in {errno.ENOENT, errno.ENOTDIR}
@@ -242,6 +241,15 @@ class Zygote:
 
     def _tell(self, message: Message) -> None:
         self.sock.send(json.dumps(message).encode())
+
+
+def _protect(oom: int) -> bytes:
+    """Takes the lowest score that it may have, and returns it."""
+    try:
+        os.pwrite(oom, OOM_ZYGOTE, 0)
+    except PermissionError:
+        return OOM_ZYGOTE_OF_USER
+    return OOM_ZYGOTE
 
 
 def _candidates(program: str, path: str) -> list[str]:

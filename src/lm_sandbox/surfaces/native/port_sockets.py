@@ -64,7 +64,7 @@ async def _relay(websocket: WebSocket, services: Services, place: PortPlace) -> 
     asked = SocketRequest(
         place.target(websocket.scope), tuple(websocket.headers.raw), websocket.scope["subprotocols"]
     )
-    connection = services.sandboxes.port(place.caller, place.sandbox, place.port)
+    connection = services.ports.connect(place.caller, place.sandbox, place.port)
     async with connection as sock, open_socket(sock, asked, headers) as inside:
         await websocket.accept(subprotocol=inside.subprotocol)
         async with together() as tasks:

@@ -102,7 +102,7 @@ class PortResponse(Response):
         asked = PortRequest(self._request.method, place.target(scope), tuple(self._request.headers.raw))
         headers = PortHeaders(place.sandbox, place.port, place.prefix)
         pieces, body = anyio.create_memory_object_stream[bytes](PIECES_AT_ONCE)
-        connection = self._services.sandboxes.port(place.caller, place.sandbox, place.port)
+        connection = self._services.ports.connect(place.caller, place.sandbox, place.port)
         async with pieces, body, connection as sock, together() as tasks:
             tasks.start_soon(_read, receive, pieces, tasks.cancel_scope)
             await exchange(sock, asked, headers, body, answer)

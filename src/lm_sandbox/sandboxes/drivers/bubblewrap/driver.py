@@ -19,9 +19,12 @@ from lm_sandbox.sandboxes.driver import (
     CommandSpec,
     Door,
     Enforced,
+    FileChange,
     Process,
+    RunState,
     SandboxId,
     SandboxSpec,
+    Stats,
 )
 from lm_sandbox.sandboxes.drivers.bubblewrap import cgroups
 from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
@@ -47,9 +50,14 @@ CREATE_S = 20.0
 FIRST_FD = 100
 # Where the sandbox's tmpfs is mounted, in a mount namespace that nothing else is in.
 STORAGE = "/mnt"
-# The first process: it tells that the root file system is in place, then only collects orphans. As
-# process 1 it is deaf to every signal from inside; the sleep that it waits for may be killed.
-INIT = ("/bin/bash", "-c", "echo ready >&{fd}; exec {fd}>&-; while :; do sleep infinity; done")
+# The first process: it tells that the root file system is in place, then only collects orphans while it
+# reads what never comes. As process 1 it is deaf to every signal from inside.
+# It runs from a file that nobody may read, so nothing inside can trace it or look into its memory.
+KEEP = (
+    "exec {{silence}}<> <(:); echo ready >&{ready}; exec {ready}>&- {keeper}>&-; "
+    "while :; do read -r -u $silence _; done"
+)
+INIT = ("/proc/self/fd/{keeper}", "-c", KEEP)
 BYTES_PER_FILE = 8192
 DISABLE_USERNS_SINCE = (0, 8)
 
@@ -129,6 +137,26 @@ class BubblewrapDriver:
         """Connects to what listens inside the sandbox."""
         return await self._find(sandbox).network.connect(port)
 
+    async def set_state(self, sandbox: SandboxId, state: RunState) -> None:
+        """Lets the sandbox run, halts its processes, or ends them."""
+        await self._find(sandbox).set_state(state)
+
+    async def save(self, sandbox: SandboxId, folder: Path) -> int:
+        """Copies the sandbox's files to a new folder."""
+        return await self._find(sandbox).save(folder)
+
+    async def load(self, sandbox: SandboxId, folder: Path) -> None:
+        """Puts saved files in the place of the sandbox's own."""
+        await self._find(sandbox).load(folder)
+
+    async def changes(self, sandbox: SandboxId, folder: Path) -> list[FileChange]:
+        """Tells which files are not as they were saved."""
+        return await self._find(sandbox).changes(folder)
+
+    async def stats(self, sandbox: SandboxId) -> Stats:
+        """Tells what the sandbox uses now."""
+        return self._find(sandbox).stats()
+
     async def destroy(self, sandbox: SandboxId) -> None:
         """Ends every process of the sandbox and removes all that belongs to it."""
         made = self._sandboxes.pop(sandbox, None)
@@ -158,10 +186,11 @@ class BubblewrapDriver:
             info, info_theirs = _pipe(fds)
             ready, ready_theirs = _pipe(fds)
             arguments, files = self._arguments(spec, fds)
+            numbers = {"ready": FIRST_FD + 3 + len(files), "keeper": FIRST_FD + 4 + len(files)}
             order = {
                 "sandbox": sandbox,
                 "bwrap": _bwrap(),
-                "init": [word.format(fd=FIRST_FD + 3 + len(files)) for word in INIT],
+                "init": [word.format(**numbers) for word in INIT],
                 "uid": uid,
                 "cgroups": group.paths if group else [],
                 "first_fd": FIRST_FD,
@@ -173,7 +202,7 @@ class BubblewrapDriver:
             with ExitStack() as theirs:
                 for fd in (bpf := self._launcher.open_filter(), info_theirs, ready_theirs):
                     theirs.callback(os.close, fd)
-                sent = [arguments, bpf, info_theirs, *files, ready_theirs]
+                sent = [arguments, bpf, info_theirs, *files, ready_theirs, self._launcher.keeper]
                 await self._launcher.ask("bwrap", order, sent)
             with anyio.move_on_after(CREATE_S):
                 return await _meet_init(info, ready)

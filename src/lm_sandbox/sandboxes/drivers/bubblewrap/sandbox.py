@@ -2,15 +2,25 @@
 
 import os
 import signal
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
-from lm_sandbox.errors import DriverUnavailable
-from lm_sandbox.sandboxes.driver import CommandSpec, Limit, SandboxId, SandboxSpec
+from lm_sandbox.errors import DriverUnavailable, SandboxFailed, Unsupported
+from lm_sandbox.sandboxes.driver import (
+    CommandSpec,
+    FileChange,
+    Limit,
+    RunState,
+    SandboxId,
+    SandboxSpec,
+    Stats,
+)
+from lm_sandbox.sandboxes.drivers.bubblewrap import storage
 from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
     ENVIRONMENT,
     SANDBOX_UID,
@@ -21,6 +31,7 @@ from lm_sandbox.sandboxes.inside.entrance import Entrance, Identity
 from lm_sandbox.sandboxes.inside.launch import Launcher
 from lm_sandbox.sandboxes.inside.netns import NetworkNamespace
 from lm_sandbox.sandboxes.inside.process import ConfinedProcess
+from lm_sandbox.sandboxes.inside.tree import kill_all
 
 END_S = 10.0
 # Less than this free at the end of a command means that it met the disk limit.
@@ -66,8 +77,12 @@ class BubblewrapSandbox:
         self.uid = holding.uid
         self._group = holding.group
         self._launcher = launcher
+        self._paused = False
         self._init, self._init_pid = holding.init, holding.init_pid
-        self._storage = os.open(f"/proc/{self._init_pid}/root{WORKSPACE}", os.O_RDONLY | os.O_CLOEXEC)
+        # Held open, so that it never becomes the root of another process with the same number.
+        self._root_fd = os.open(f"/proc/{self._init_pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._root = Path(f"/proc/{os.getpid()}/fd/{self._root_fd}")
+        self._storage = os.open(f"{self._root}{WORKSPACE}", os.O_RDONLY | os.O_CLOEXEC)
         self._entrance = Entrance(launcher, self._identity(spec), self._init, self)
         self.network = NetworkNamespace(launcher, self._init_pid, lambda: self.alive)
 
@@ -97,8 +112,8 @@ class BubblewrapSandbox:
         return self._group.members() if self._group else _in_namespace(self._init_pid)
 
     def freeze(self, *, frozen: bool) -> None:
-        """Stops or continues all of them."""
-        if self._group is not None:
+        """Stops or continues all of them; nothing goes on in a paused sandbox."""
+        if self._group is not None and not self._paused:
             with suppress(OSError):
                 self._group.freeze(frozen=frozen)
 
@@ -110,13 +125,80 @@ class BubblewrapSandbox:
         """
         return await self._entrance.spawn(command)
 
+    async def set_state(self, state: RunState) -> None:
+        """Lets it run, halts its processes, or ends them.
+
+        Raises:
+            SandboxFailed: it died.
+            Unsupported: there is no cgroup to halt.
+        """
+        if not self.alive:
+            raise SandboxFailed("The sandbox has ended on its own; make a new one.")
+        if state is RunState.PAUSED:
+            await self._halt()
+            self._paused = True
+            return
+        self._paused = False
+        self.freeze(frozen=False)
+        if state is RunState.STOPPED:
+            await self._end_processes()
+
+    async def save(self, folder: Path) -> int:
+        """Copies its files, as they are at one moment, and returns the bytes that takes."""
+        async with self._halted():
+            return await anyio.to_thread.run_sync(storage.save, self._root, folder)
+
+    async def changes(self, folder: Path) -> list[FileChange]:
+        """Tells which files are not as they were saved."""
+        async with self._halted():
+            return await anyio.to_thread.run_sync(lambda: list(storage.compare(folder, self._root)))
+
+    async def load(self, folder: Path) -> None:
+        """Ends its processes and puts saved files in the place of its own."""
+        await self._end_processes()
+        await anyio.to_thread.run_sync(storage.load, folder, self._root, self.uid)
+
+    @asynccontextmanager
+    async def _halted(self) -> AsyncIterator[None]:
+        """Halts its processes for a while, so that none can change what is looked at."""
+        await self._halt()
+        try:
+            yield
+        finally:
+            self.freeze(frozen=False)
+
+    async def _halt(self) -> None:
+        if self._group is None or not self._group.can_freeze:
+            raise Unsupported("This host has no control group that could halt a sandbox.")
+        self.freeze(frozen=True)
+        with anyio.fail_after(END_S):
+            while not self._group.frozen:  # noqa: ASYNC110 - the kernel sets no event
+                await anyio.sleep(0.002)
+
+    async def _end_processes(self) -> None:
+        ended = await anyio.to_thread.run_sync(kill_all, self.members, self._freeze, self._init_pid)
+        if not ended:
+            raise SandboxFailed("The processes of the sandbox do not end; delete it.")
+        self._entrance.stop()
+
+    def stats(self) -> Stats:
+        """Tells what it uses now."""
+        used = self._group.stats() if self._group else Stats(pids=len(list(self.members())))
+        with suppress(OSError):
+            stat = os.fstatvfs(self._storage)
+            return replace(used, disk_bytes=(stat.f_blocks - stat.f_bfree) * stat.f_bsize)
+        return used
+
     async def end(self) -> None:
         """Kills everything in it and removes what it had."""
+        self._paused = False
+        self.freeze(frozen=False)
         if self._group is not None:
             self._group.unthrottle()
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._init, signal.SIGKILL)
         os.close(self._storage)
+        os.close(self._root_fd)
         self._entrance.close()
         with anyio.move_on_after(END_S):
             await anyio.wait_readable(self._init)
@@ -125,6 +207,9 @@ class BubblewrapSandbox:
             await self._launcher.ask("forget", {"sandbox": self.id})
         if self._group is not None:
             await self._group.remove_when_empty()
+
+    def _freeze(self, frozen: bool) -> None:
+        self.freeze(frozen=frozen)
 
     def _identity(self, spec: SandboxSpec) -> Identity:
         limits = spec.limits

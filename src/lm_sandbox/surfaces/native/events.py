@@ -1,4 +1,4 @@
-"""What a sandbox may reach, and what was refused to it."""
+"""What happened to a sandbox."""
 
 from datetime import datetime
 from typing import Annotated, Self
@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field
 from lm_sandbox.sandboxes.events import Event, EventKind
 from lm_sandbox.surfaces.deps import Deps, SandboxCaller
 from lm_sandbox.surfaces.errors import problem, route_class
-from lm_sandbox.surfaces.native.schemas import EgressBody, SandboxOut
 
 ROUTER = APIRouter(prefix="/v1/sandboxes/{sandbox_id}", tags=["network"], route_class=route_class(problem))
 
@@ -43,18 +42,6 @@ class EventList(BaseModel):
     data: list[EventOut]
 
 
-@ROUTER.get("/egress")
-async def get_egress(sandbox_id: str, caller: SandboxCaller, deps: Deps) -> EgressBody:
-    """Tells what a sandbox may reach."""
-    return EgressBody.of(deps.sandboxes.network(caller, sandbox_id).policy)
-
-
-@ROUTER.put("/egress")
-async def set_egress(sandbox_id: str, body: EgressBody, caller: SandboxCaller, deps: Deps) -> SandboxOut:
-    """Changes what a sandbox may reach; connections that are not allowed any more end at once."""
-    return SandboxOut.of(await deps.sandboxes.set_egress(caller, sandbox_id, body.to_policy()))
-
-
 @ROUTER.get("/events")
 async def list_events(
     sandbox_id: str,
@@ -64,5 +51,5 @@ async def list_events(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> EventList:
     """Lists what was refused to a sandbox, oldest first; the last 1000 are kept."""
-    events = deps.sandboxes.network(caller, sandbox_id).events.after(after, limit)
+    events = deps.sandboxes.events(caller, sandbox_id).after(after, limit)
     return EventList(data=[EventOut.of(event) for event in events])

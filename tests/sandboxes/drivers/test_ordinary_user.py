@@ -1,0 +1,108 @@
+"""The bubblewrap driver run by an ordinary user, without any right of root and without control groups."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import lm_sandbox
+
+NOBODY = 65534
+LIMIT_S = 120
+# What the driver imports; each is copied, as an ordinary user may not read where it is installed.
+PACKAGES = ("lm_sandbox", "anyio", "idna", "typing_extensions", "pyseccomp")
+SCRIPT = """
+import asyncio, json, os
+from pathlib import Path
+from lm_sandbox.errors import Unsupported
+from lm_sandbox.sandboxes.commands import CommandRequest, run_command
+from lm_sandbox.sandboxes.driver import Limits, RunState, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
+from lm_sandbox.sandboxes.verification.attempts import ATTEMPTS
+from lm_sandbox.sandboxes.verification.verify import verification
+
+BOX = SandboxId("sb_user")
+
+async def main():
+    report = {"euid": os.geteuid()}
+    async with BubblewrapDriver(require_cgroups=False) as driver:
+        enforced = await driver.create(BOX, SandboxSpec(limits=Limits(disk_bytes=8 << 20)))
+        report["host_uid"], report["limits"] = enforced.host_uid, dict(enforced.limits)
+        async def run(script, timeout_s=20):
+            request = CommandRequest(("/bin/bash", "-c", script), timeout_s, 100_000, 1 << 26)
+            return await run_command("c", await driver.spawn(BOX, request.spec()), request)
+        report["who"] = (await run("whoami; id -u; pwd; echo kept > a")).stdout.decode()
+        report["timed_out"] = (await run("setsid sleep 4242 & sleep 4242", 0.5)).timed_out
+        report["left"] = (await run("pgrep -cf '[s]leep 4242'")).stdout.decode()
+        report["disk"] = sorted((await run("head -c 20000000 /dev/zero > big")).limits)
+        await driver.set_state(BOX, RunState.STOPPED)
+        await driver.set_state(BOX, RunState.RUNNING)
+        report["kept"] = (await run("cat a")).stdout.decode()
+        for name, work in (("pause", driver.set_state(BOX, RunState.PAUSED)), ("save", driver.save(BOX, Path("x")))):
+            try:
+                await work
+            except Unsupported:
+                report[name] = "unsupported"
+        async with verification(driver) as (sandbox, _):
+            outcomes = [await sandbox.run(attempt) for attempt in ATTEMPTS]
+        report["through"] = [f"{o.attempt.group}: {o.attempt.name}: {o.output}" for o in outcomes if not o.held]
+    print(json.dumps(report))
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def importable() -> Iterator[Path]:
+    """A folder that everybody may read, with the driver and what it imports."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        origin = Path(spec.origin)
+        if origin.name == "__init__.py":
+            ignored = shutil.ignore_patterns("__pycache__", "*.gguf")
+            shutil.copytree(origin.parent, folder / origin.parent.name, ignore=ignored)
+        else:
+            shutil.copy(origin, folder)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def python() -> str:
+    """A Python that an ordinary user may run."""
+    return "/usr/bin/python3" if os.geteuid() == 0 else sys.executable
+
+
+def test_an_ordinary_user_gets_the_same_isolation(importable: Path) -> None:
+    user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    done = subprocess.run(
+        [python(), "-c", SCRIPT],
+        env={"PYTHONPATH": str(importable), "PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+        **user,  # type: ignore[call-overload]
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["euid"] == report["host_uid"] != 0
+    assert report["who"] == "sandbox\n1000\n/workspace\n"
+    assert report["through"] == []
+    assert (report["timed_out"], report["left"]) == (True, "0\n")
+    assert report["disk"] == ["disk"]
+    assert report["kept"] == "kept\n"
+    assert (report["pause"], report["save"]) == ("unsupported", "unsupported")
+    assert "rlimit" in report["limits"]["memory"]
+    assert lm_sandbox.__version__
