@@ -26,7 +26,7 @@ class Upstream:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         wire = h11.Connection(h11.SERVER)
-        body = b""
+        body = bytearray()
         try:
             while not isinstance(event := wire.next_event(), h11.EndOfMessage | h11.ConnectionClosed):
                 if event is h11.NEED_DATA:
@@ -36,8 +36,8 @@ class Upstream:
                 elif isinstance(event, h11.Data):
                     body += event.data
             if isinstance(event, h11.EndOfMessage):
-                self.bodies.append(body)
-                await self._answer(wire, writer, body)
+                self.bodies.append(bytes(body))
+                await self._answer(wire, writer, bytes(body))
         except (OSError, h11.RemoteProtocolError):
             return
         finally:

@@ -17,6 +17,7 @@ from anyio.abc import ByteStream, SocketListener, SocketStream, TaskGroup, UDPSo
 from lm_sandbox.sandboxes.driver import Door
 from lm_sandbox.sandboxes.egress import EgressPolicy
 from lm_sandbox.sandboxes.events import Events
+from lm_sandbox.sandboxes.proxying.budget import Budget
 from lm_sandbox.sandboxes.proxying.dialer import Dialer, Resolve
 from lm_sandbox.sandboxes.proxying.dns_door import DnsDoor
 from lm_sandbox.sandboxes.proxying.gate import Gate
@@ -27,7 +28,8 @@ from lm_sandbox.sandboxes.proxying.tls_door import TlsDoor
 LOG = logging.getLogger(__name__)
 
 PROXY_PORT = 3128
-MOST_CONNECTIONS = 256
+MOST_CONNECTIONS = 128
+ACCEPT_AGAIN_S = 0.1
 DOORS = (
     Door(PROXY_PORT),
     Door(80),
@@ -58,6 +60,7 @@ class EgressProxy:
         events: Where refusals are noted.
         resolve: Looks names up.
         models: This server's model API.
+        budget: Bounds the connections of all sandboxes together.
     """
 
     def __init__(
@@ -66,8 +69,10 @@ class EgressProxy:
         events: Events,
         resolve: Resolve,
         models: httpx.AsyncBaseTransport | None,
+        budget: Budget,
     ) -> None:
         self._gate = Gate(policy, Dialer(resolve), events)
+        self._budget = budget
         self._http = HttpDoor(self._gate, models)
         self._tls = TlsDoor(self._gate)
         self._dns = DnsDoor(self._gate)
@@ -94,22 +99,33 @@ class EgressProxy:
                     listener = await SocketListener.from_socket(sock)
                     tasks.start_soon(self._accept, listener, handler, tasks)
                 names = await UDPSocket.from_socket(sockets[-1])
-                tasks.start_soon(self._kept_up, self._dns.serve_packets, names)
+                tasks.start_soon(self._dns.serve_packets, names)
 
     async def _accept(self, listener: SocketListener, handler: Serve, tasks: TaskGroup) -> None:
-        async def handle(stream: SocketStream) -> None:
-            async with stream:
-                if self._open >= MOST_CONNECTIONS:
-                    self._gate.note(
-                        "connections", f"There are {MOST_CONNECTIONS} already; this one was closed."
-                    )
-                    return
-                await self._guarded(handler, stream)
+        async with listener:
+            while True:
+                try:
+                    stream = await listener.accept()
+                except OSError:
+                    # The client has gone already, or this process has too much open.
+                    await anyio.sleep(ACCEPT_AGAIN_S)
+                    continue
+                tasks.start_soon(self._handle, handler, stream)
 
-        await listener.serve(handle, tasks)
+    async def _handle(self, handler: Serve, stream: SocketStream) -> None:
+        if self._open >= MOST_CONNECTIONS or not self._budget.take():
+            self._gate.note("connections", "Too many connections are open; one was closed.")
+            await stream.aclose()
+            return
+        self._open += 1
+        try:
+            async with stream:
+                await self._guarded(handler, stream)
+        finally:
+            self._open -= 1
+            self._budget.give()
 
     async def _guarded(self, handler: Serve, stream: SocketStream) -> None:
-        self._open += 1
         try:
             await handler(stream)
         except (anyio.EndOfStream, *GONE):
@@ -117,9 +133,3 @@ class EgressProxy:
         except Exception:
             # Whatever one connection brings about, the others go on.
             LOG.exception("a connection of the egress proxy failed")
-        finally:
-            self._open -= 1
-
-    async def _kept_up(self, serve: Callable[[UDPSocket], Awaitable[None]], sock: UDPSocket) -> None:
-        async with sock:
-            await serve(sock)

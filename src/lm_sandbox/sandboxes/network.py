@@ -1,5 +1,6 @@
 """The networks of all sandboxes: who has a way out, what it leads to, and what was refused."""
 
+import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -16,8 +17,11 @@ from lm_sandbox.sandboxes.driver import SandboxDriver, SandboxId
 from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
 from lm_sandbox.sandboxes.egress_proxy import DOORS, PROXY_ENV, EgressProxy
 from lm_sandbox.sandboxes.events import EventKind, Events
+from lm_sandbox.sandboxes.proxying.budget import Budget
 from lm_sandbox.sandboxes.proxying.dialer import Resolve, SystemResolver
 from lm_sandbox.sandboxes.proxying.gate import MODELS_HOST
+
+LOG = logging.getLogger(__name__)
 
 MODELS_URL = f"http://{MODELS_HOST}/v1"
 MODELS_ONLY = frozenset({Scope.MODELS})
@@ -66,6 +70,7 @@ class Networks:
         self._keys = keys or LentKeys()
         self._models = models
         self._resolve = resolve
+        self._budget = Budget.of_this_process()
         self._networks: dict[SandboxId, Network] = {}
         self._tasks: TaskGroup | None = None
         self._exits = AsyncExitStack()
@@ -144,13 +149,17 @@ class Networks:
             for sock in sockets:
                 sock.close()
             raise SandboxNotFound(f"There is no sandbox {sandbox!r} any more.")
-        proxy = EgressProxy(policy, network.events, self._resolve or SystemResolver(), self._models)
+        resolve = self._resolve or SystemResolver()
+        proxy = EgressProxy(policy, network.events, resolve, self._models, self._budget)
         network.proxy = proxy
 
         async def serve() -> None:
             try:
                 with network.scope:
                     await proxy.serve(sockets)
+            except Exception:
+                # The sandbox is without a way out from now on; the others keep theirs.
+                LOG.exception("the egress proxy of %s failed", sandbox)
             finally:
                 network.ended.set()
 

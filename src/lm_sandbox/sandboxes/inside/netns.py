@@ -1,5 +1,6 @@
 """Sockets in a sandbox's network namespace, seen from the server."""
 
+import array
 import errno
 import os
 import socket
@@ -15,7 +16,7 @@ from lm_sandbox.sandboxes.inside.launch import Launcher
 
 ANSWER_S = 10.0
 CONNECT_S = 5.0
-MOST_SOCKETS = 16
+ANCILLARY_BYTES = socket.CMSG_SPACE(16 * 4)
 ENDED = "The sandbox has ended on its own; make a new one."
 
 
@@ -96,11 +97,16 @@ class NetworkNamespace:
 
 
 def _receive(reply: socket.socket) -> tuple[int, list[socket.socket]]:
+    fds = array.array("i")
     reply.setblocking(False)
     try:
-        data, fds, _, _ = socket.recv_fds(reply, 64, MOST_SOCKETS, socket.MSG_CMSG_CLOEXEC)
+        # Not `recv_fds`, which forgets its flags and lets every program inherit the sockets.
+        data, ancillary, _, _ = reply.recvmsg(64, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
     except BlockingIOError:
         return errno.ETIMEDOUT, []
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
     return int(data or errno.EIO), [socket.socket(fileno=fd) for fd in fds]
 
 

@@ -13,8 +13,8 @@ from lm_sandbox.sandboxes.egress import Decision, EgressPolicy
 from lm_sandbox.sandboxes.hosts import Address, Authority
 
 RESOLVE_S = 10.0
-CONNECT_S = 10.0
-MOST_TRIES = 4
+CONNECT_S = 8.0
+MOST_TRIES = 3
 LOOK_UPS_AT_ONCE = 4
 
 Resolve = Callable[[str], Awaitable[list[Address]]]

@@ -1,5 +1,7 @@
 """Name look-ups as they come in, over UDP and TCP."""
 
+from contextlib import suppress
+
 import anyio
 from anyio.abc import ByteStream, UDPSocket
 
@@ -23,10 +25,12 @@ class DnsDoor:
 
     async def serve_packets(self, sock: UDPSocket) -> None:
         """Answers for as long as the socket is open."""
-        async for packet, sender in sock:
-            reply = self._answer(packet)
-            if reply is not None:
-                await sock.sendto(reply, *sender)
+        async with sock:
+            async for packet, sender in sock:
+                reply = self._answer(packet)
+                if reply is not None:
+                    with suppress(OSError):
+                        await sock.sendto(reply, *sender)
 
     async def serve(self, stream: ByteStream) -> None:
         """Answers what comes over one connection."""
