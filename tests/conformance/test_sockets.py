@@ -35,6 +35,8 @@ async def test_the_server_serves_ports_of_a_sandbox(driver: SandboxDriver, run: 
             assert (await run(script)).stdout == b"from outside\n" * 2
             assert (await packets.receive())[0] == b"hi\n"
         tasks.cancel_scope.cancel()
+    for sock in sockets:
+        sock.close()
 
 
 async def test_neighbours_and_the_host_are_not_reached_by_it(driver: SandboxDriver, run: Run) -> None:

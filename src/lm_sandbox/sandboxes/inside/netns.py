@@ -81,9 +81,13 @@ class NetworkNamespace:
             held.enter_context(ours)
             with theirs:
                 await self._launcher.ask("sockets", order, [theirs.fileno(), network])
+            ours.setblocking(False)
             with anyio.move_on_after(ANSWER_S):
                 await anyio.wait_readable(ours)
-            return _receive(ours)
+            answer = _receive(ours)
+            with anyio.move_on_after(ANSWER_S):
+                await anyio.wait_readable(ours)
+            return answer
 
     def _open(self, held: ExitStack) -> int:
         try:
@@ -98,7 +102,6 @@ class NetworkNamespace:
 
 def _receive(reply: socket.socket) -> tuple[int, list[socket.socket]]:
     fds = array.array("i")
-    reply.setblocking(False)
     try:
         # Not `recv_fds`, which forgets its flags and lets every program inherit the sockets.
         data, ancillary, _, _ = reply.recvmsg(64, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)

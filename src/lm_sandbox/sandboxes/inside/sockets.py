@@ -32,6 +32,9 @@ def run(libc: ctypes.CDLL, request: Message, reply_fd: int, network: int) -> Non
         return
     fds = array.array("i", [one.fileno() for one in made])
     reply.sendmsg([b"0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+    # The end of `reply` tells that nobody but the server has them any more.
+    for one in made:
+        one.close()
 
 
 def _enter(libc: ctypes.CDLL, network: int) -> None:
