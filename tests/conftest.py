@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from lm_sandbox.app import create_app, start_services
-from lm_sandbox.cli.asgi import StreamingASGITransport
 from lm_sandbox.config import Settings, UpstreamSettings
+from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.deps import Services
 
 KEY = "test-key-with-enough-characters"

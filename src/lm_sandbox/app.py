@@ -1,10 +1,11 @@
 """The composition root: builds every object once, and enters and leaves them in order."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+import anyio
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -14,6 +15,7 @@ from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.config import Settings
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.local_key import LocalKey
+from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.engine import Engine
 from lm_sandbox.models.engines.llamacpp import LlamaCppEngine
@@ -22,26 +24,39 @@ from lm_sandbox.models.engines.openai import OpenAIEngine, Upstream
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.driver import MIB, SandboxDriver
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
+from lm_sandbox.sandboxes.network import Networks
+from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.storage.database import Database
 from lm_sandbox.surfaces import health, seed
+from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of, problem
-from lm_sandbox.surfaces.native import commands, sandboxes, snapshots
+from lm_sandbox.surfaces.native import (
+    commands,
+    events,
+    port_sockets,
+    ports,
+    sandboxes,
+    snapshots,
+)
 from lm_sandbox.surfaces.openai import chat, models
 from lm_sandbox.surfaces.openai.responses import routes as responses
 
 DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
+MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER)
 ROUTERS = (
     sandboxes.ROUTER,
     commands.ROUTER,
     snapshots.ROUTER,
-    chat.ROUTER,
-    responses.ROUTER,
-    models.ROUTER,
+    events.ROUTER,
+    ports.LINKS,
+    ports.RELAYS,
+    port_sockets.ROUTER,
+    *MODEL_ROUTERS,
     seed.ROUTER,
     health.ROUTER,
 )
@@ -63,12 +78,12 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
     )
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    for error in (HTTPException, RequestValidationError, Exception):
-        app.add_exception_handler(error, _as_problem)
-    for router in ROUTERS:
-        app.include_router(router)
-    return app
+    return _furnished(app, settings, ROUTERS)
+
+
+def create_models_app(settings: Settings) -> FastAPI:
+    """Builds what sandboxes reach of this server: the model API, and nothing else."""
+    return _furnished(FastAPI(openapi_url=None), settings, MODEL_ROUTERS)
 
 
 @asynccontextmanager
@@ -92,9 +107,13 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         await exits.enter_async_context(store)
         spool = settings.data_dir / "spool"
         driver = build_driver(settings)
-        service = SandboxService(driver, settings.sandbox, store, spool)
+        inside = create_models_app(settings)
+        tasks = await exits.enter_async_context(anyio.create_task_group())
+        exits.callback(tasks.cancel_scope.cancel)
+        networks = Networks(driver, keys=keys.lent, models=StreamingASGITransport(inside, tasks))
+        service = SandboxService(driver, settings.sandbox, store, spool, networks=networks)
         service = await exits.enter_async_context(service)
-        yield Services(
+        inside.state.services = services = Services(
             keys=keys,
             sandboxes=service,
             snapshots=Snapshots(service, driver, store),
@@ -102,7 +121,10 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             chat=client,
             agent=AgentLoop(registry, client, service, settings.agent),
             conversations=Conversations(service),
+            links=PortLinks(),
+            ports=Ports(service, driver),
         )
+        yield services
 
 
 def local_key(settings: Settings) -> LocalKey:
@@ -135,6 +157,15 @@ def build_registry(settings: Settings) -> ModelRegistry:
 def models_dir(settings: Settings) -> Path:
     """Returns the folder in which GGUF files are looked for."""
     return settings.llamacpp.models_dir or settings.data_dir / "models"
+
+
+def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -> FastAPI:
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    for error in (HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(error, _as_problem)
+    for router in routers:
+        app.include_router(router)
+    return app
 
 
 async def _as_problem(request: Request, error: Exception) -> Response:

@@ -5,6 +5,7 @@
     │   └── TooLarge        over a size limit                   413
     ├── Unauthenticated     no key, or one that does not match  401
     ├── Forbidden           a key without the needed scope      403
+    │   └── EgressDenied        the sandbox's policy refuses it
     ├── NotFound            no such thing, or not yours         404
     │   ├── SandboxNotFound
     │   ├── CommandNotFound
@@ -19,6 +20,7 @@
     │   ├── SandboxFailed       the sandbox died
     │   └── NoCapacity
     ├── UpstreamError       the engine answered with an error   its own status or 502
+    │   └── Unreachable         nothing answers at the other end
     └── ModelFailed         the model cannot be loaded          422
 
 A message is a sentence that says what happened and what to do. It never holds a secret or a path of
@@ -85,6 +87,12 @@ class Forbidden(LmSandboxError):
 
     kind = ErrorKind.FORBIDDEN
     code = "forbidden"
+
+
+class EgressDenied(Forbidden):
+    """The egress policy of the sandbox does not allow it."""
+
+    code = "egress_denied"
 
 
 class NotFound(LmSandboxError):
@@ -187,6 +195,12 @@ class UpstreamError(LmSandboxError):
     def __init__(self, message: str, *, status: int = 502) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Unreachable(UpstreamError):
+    """What was to be connected to does not answer, or not as it should."""
+
+    code = "unreachable"
 
 
 class ModelFailed(LmSandboxError):

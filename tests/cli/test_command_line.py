@@ -44,6 +44,16 @@ def test_exec_gives_the_commands_own_output_and_status(command_env: dict[str, st
     assert call(command_env, "exec", "--timeout", "0.3", "sleep 30").returncode == 124
 
 
+def test_exec_reaches_only_the_domains_that_are_allowed(command_env: dict[str, str]) -> None:
+    script = "echo $HTTPS_PROXY; curl -sS http://evil.test/"
+    done = call(command_env, "exec", "--allow-domain", "pypi.org", "--allow-domain", "*.npmjs.org", script)
+    assert "http://127.0.0.1:3128" in done.stdout
+    assert "none of the 2 rules of the allowlist names it" in done.stdout
+    refused = call(command_env, "exec", "--allow-domain", "https://pypi.org", "true")
+    assert refused.returncode == 1
+    assert "A rule is a host name" in refused.stderr
+
+
 def test_doctor_names_every_check(command_env: dict[str, str]) -> None:
     done = call(command_env, "doctor", "--json")
     report = json.loads(done.stdout)

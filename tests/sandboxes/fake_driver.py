@@ -1,5 +1,7 @@
 """A driver without a kernel, for the service's own rules; the conformance suite has the real one."""
 
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -7,10 +9,11 @@ from typing import Self
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
-from lm_sandbox.errors import SandboxNotFound
+from lm_sandbox.errors import SandboxNotFound, Unreachable
 from lm_sandbox.sandboxes.driver import (
     Check,
     CommandSpec,
+    Door,
     Enforced,
     Exit,
     FileChange,
@@ -104,6 +107,21 @@ class FakeDriver:
     async def stats(self, sandbox: SandboxId) -> Stats:
         assert sandbox in self.alive
         return Stats(pids=1)
+
+    async def listen(self, sandbox: SandboxId, doors: Sequence[Door]) -> list[socket.socket]:
+        if sandbox not in self.alive:
+            raise SandboxNotFound("gone")
+        made = [socket.socket(socket.AF_INET, door.kind) for door in doors]
+        for sock, door in zip(made, doors, strict=True):
+            sock.bind(("127.0.0.1", 0))
+            sock.setblocking(False)
+            if door.kind is socket.SOCK_STREAM:
+                sock.listen()
+        return made
+
+    async def connect(self, sandbox: SandboxId, port: int) -> socket.socket:
+        del sandbox
+        raise Unreachable(f"Nothing listens on port {port} of the sandbox.")
 
     async def destroy(self, sandbox: SandboxId) -> None:
         self.alive.pop(sandbox, None)

@@ -12,9 +12,9 @@ import anyio
 import httpx
 
 from lm_sandbox.app import create_app, local_key, start_services
-from lm_sandbox.cli.asgi import StreamingASGITransport
 from lm_sandbox.config import Settings
 from lm_sandbox.errors import Unauthenticated, Unavailable
+from lm_sandbox.surfaces.asgi import StreamingASGITransport
 
 PROBE_S = 1.0
 # A run may think for minutes before it says anything.

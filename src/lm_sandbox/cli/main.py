@@ -50,13 +50,16 @@ def run(
 def execute(
     command: Annotated[str, typer.Argument(help="What bash runs.")],
     timeout_s: Annotated[float | None, typer.Option("--timeout", help="Wall time in seconds.")] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow-domain", help="What it may reach, such as pypi.org.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a command in a new sandbox; its exit status is this one's."""
     from lm_sandbox.cli.exec import run_command  # noqa: PLC0415
 
     enter_scope()
-    _finish(partial(run_command, load_settings(), command, timeout_s, as_json=as_json))
+    _finish(partial(run_command, load_settings(), command, timeout_s, allow or [], as_json=as_json))
 
 
 @app.command()

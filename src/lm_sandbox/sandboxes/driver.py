@@ -5,10 +5,11 @@ that cannot be used is an error, and each method names the ones it may raise. `t
 holds what every driver must do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from socket import SOCK_STREAM, SocketKind, socket
 from typing import NewType, Protocol, Self
 
 from anyio.abc import ByteReceiveStream, ByteSendStream
@@ -154,6 +155,19 @@ class FileChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Door:
+    """A port of a sandbox's own 127.0.0.1 that the server serves.
+
+    Attributes:
+        port: Its number; those below 1024 no command can take.
+        kind: A stream or a datagram socket.
+    """
+
+    port: int
+    kind: SocketKind = SOCK_STREAM
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One thing that the driver needs of this host.
 
@@ -276,6 +290,26 @@ class SandboxDriver(Protocol):
         Raises:
             SandboxNotFound: the driver has no such sandbox.
             Unsupported: this host cannot halt processes.
+        """
+        ...
+
+    async def listen(self, sandbox: SandboxId, doors: Sequence[Door]) -> list[socket]:
+        """Listens inside the sandbox; the non-blocking sockets are the caller's, in the same order.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died.
+            Conflict: a command has one of the ports.
+        """
+        ...
+
+    async def connect(self, sandbox: SandboxId, port: int) -> socket:
+        """Connects to what listens inside; the non-blocking socket is the caller's.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died.
+            Unreachable: nothing listens on that port.
         """
         ...
 

@@ -10,6 +10,7 @@ import anyio
 from lm_sandbox.errors import Conflict
 from lm_sandbox.sandboxes.command_book import CommandBook
 from lm_sandbox.sandboxes.driver import Enforced, Limits, RunState, SandboxId
+from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
 
 
 class SandboxState(StrEnum):
@@ -50,6 +51,7 @@ class NewSandbox:
         limits: None takes the server's.
         snapshot: The snapshot whose files it starts with.
         lifetime: When it goes by itself.
+        egress: What it may reach.
     """
 
     name: str | None = None
@@ -58,6 +60,7 @@ class NewSandbox:
     limits: Limits | None = None
     snapshot: str | None = None
     lifetime: Lifetime = Lifetime()
+    egress: EgressPolicy = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +71,13 @@ class Change:
         name: The new name.
         metadata: The new metadata, in place of all the old.
         lifetime: The new times.
+        egress: What it may reach from now on.
     """
 
     name: str | None = None
     metadata: Mapping[str, str] | None = None
     lifetime: Lifetime = Lifetime()
+    egress: EgressPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,7 @@ class Sandbox:
         born: The service's clock when it was made.
         idle_since: The service's clock at the last use.
         lifetime: When it goes by itself.
+        egress: What it may reach.
         commands: Those that run and ran in it.
         state: Where it is in its life.
         enforced: What holds it; None while it is made.
@@ -153,6 +159,7 @@ class Sandbox:
     lifetime: Lifetime
     commands: CommandBook
     state: SandboxState = SandboxState.CREATING
+    egress: EgressPolicy = NOTHING
     enforced: Enforced | None = None
     active: int = 0
     changing: anyio.Lock = field(default_factory=anyio.Lock)

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -30,6 +31,9 @@ from lm_sandbox.sandboxes.driver import (
     SandboxSpec,
     Stats,
 )
+from lm_sandbox.sandboxes.egress import EgressPolicy
+from lm_sandbox.sandboxes.events import Events
+from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.registry import SandboxRegistry
 from lm_sandbox.sandboxes.sandbox import (
     ALLOWED_FROM,
@@ -53,19 +57,22 @@ class SandboxService:
         settings: Defaults and bounds.
         snapshots: Keeps the saved files of sandboxes.
         spool: A folder for long outputs; nothing in it outlives the service.
+        networks: Their ways out.
         clock: Seconds that only go up.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a part of its own
         self,
         driver: SandboxDriver,
         settings: SandboxSettings,
         snapshots: SnapshotStore,
         spool: Path,
         *,
+        networks: Networks | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._driver = driver
+        self._networks = networks or Networks(driver)
         self._settings = settings
         self._snapshots = snapshots
         self._spool = spool
@@ -83,6 +90,7 @@ class SandboxService:
         self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with AsyncExitStack() as exits:
             await exits.enter_async_context(self._driver)
+            await exits.enter_async_context(self._networks)
             exits.callback(self._close_books)
             tasks = await exits.enter_async_context(anyio.create_task_group())
             exits.callback(tasks.cancel_scope.cancel)
@@ -114,9 +122,11 @@ class SandboxService:
             sandbox.enforced = await self._driver.create(sandbox.id, spec)
             if origin is not None:
                 await self._driver.load(sandbox.id, self._snapshots.folder(origin.id))
+            await self._set_egress(principal, sandbox, new.egress)
         except BaseException:
             self._registry.forget(sandbox)
             with anyio.CancelScope(shield=True):
+                await self._networks.close(sandbox.id)
                 await self._driver.destroy(sandbox.id)
             raise
         sandbox.state = SandboxState.RUNNING
@@ -145,16 +155,23 @@ class SandboxService:
         """
         return self._registry.find(principal, sandbox_id)
 
-    def change(self, principal: Principal, sandbox_id: str, change: Change) -> Sandbox:
+    async def change(self, principal: Principal, sandbox_id: str, change: Change) -> Sandbox:
         """Changes what can be changed while it lives.
 
         Raises:
             SandboxNotFound: the principal has none of this id.
             Gone: it was deleted.
-            Conflict: another sandbox of the principal has the name.
+            Conflict: another sandbox of the principal has the name, or a command the port of the proxy.
+            Forbidden: models are to be reached from inside, and the principal may not use them itself.
             Invalid: a time is over the server's.
+            SandboxFailed: it died.
         """
         sandbox = self.get(principal, sandbox_id)
+        if change.egress is not None:
+            async with sandbox.changing:
+                sandbox.require(SandboxState.RUNNING, SandboxState.PAUSED, SandboxState.STOPPED)
+                with self.noting_failure(sandbox):
+                    await self._set_egress(principal, sandbox, change.egress)
         lifetime = admit_lifetime(change.lifetime.over(sandbox.lifetime), self._settings)
         if change.name is not None and change.name != sandbox.name:
             self._registry.check_name(sandbox.owner, change.name)
@@ -251,6 +268,15 @@ class SandboxService:
         """Lists the commands that run and the last that ended, oldest first, and whether there are more."""
         return self.get(principal, sandbox_id).commands.page(after, limit)
 
+    def events(self, principal: Principal, sandbox_id: str) -> Events:
+        """What was refused to a sandbox, and when what it may reach was changed.
+
+        Raises:
+            SandboxNotFound: the principal has none of this id.
+            Gone: it was deleted.
+        """
+        return self._networks.find(self.get(principal, sandbox_id).id).events
+
     def default_limits(self) -> Limits:
         """The limits of a sandbox that asks for none, and the most one may ask for."""
         return default_limits(self._settings)
@@ -278,9 +304,17 @@ class SandboxService:
             await anyio.sleep(REAP_S)
             await self.reap()
 
+    async def _set_egress(self, principal: Principal, sandbox: Sandbox, policy: EgressPolicy) -> None:
+        await self._networks.set_policy(principal, sandbox.id, sandbox.owner, policy)
+        sandbox.egress = policy
+        if sandbox.enforced is not None:
+            sandbox.enforced = replace(sandbox.enforced, network=str(policy))
+
     async def _start(self, sandbox: Sandbox, request: CommandRequest) -> Command:
         sandbox.require(SandboxState.RUNNING)
-        process: Process = await self._driver.spawn(sandbox.id, request.spec())
+        spec = request.spec()
+        spec = replace(spec, env={**self._networks.env(sandbox.id), **spec.env})
+        process: Process = await self._driver.spawn(sandbox.id, spec)
         return sandbox.commands.open(f"cmd_{secrets.token_hex(8)}", request, process)
 
     async def _see_through(self, sandbox: Sandbox, command: Command) -> None:
@@ -304,6 +338,7 @@ class SandboxService:
         if not self._registry.bury(sandbox):
             return
         with anyio.CancelScope(shield=True):
+            await self._networks.close(sandbox.id)
             await self._driver.destroy(sandbox.id)
         sandbox.commands.close()
 

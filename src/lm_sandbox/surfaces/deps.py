@@ -6,14 +6,18 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
+from starlette.requests import HTTPConnection
 
 from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.errors import Unauthenticated
 from lm_sandbox.identity.keys import KeyStore
+from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.registry import ModelRegistry
+from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.snapshots import Snapshots
 
@@ -29,11 +33,13 @@ class Services:
     chat: ChatClient
     agent: AgentLoop
     conversations: Conversations
+    links: PortLinks
+    ports: Ports
 
 
-def get_services(request: Request) -> Services:
+def get_services(connection: HTTPConnection) -> Services:
     """Finds the services that the app has put up."""
-    services = request.app.state.services
+    services = connection.app.state.services
     if not isinstance(services, Services):
         raise TypeError("the app has not been started")
     return services
@@ -53,7 +59,14 @@ async def get_principal(
     Raises:
         Unauthenticated: neither header is there, or the key is no one's.
     """
-    token = bearer.credentials if bearer else request.headers.get("x-api-key")
+    del bearer  # It is there for the documentation of the API.
+    return await principal_of(request, services)
+
+
+async def principal_of(connection: HTTPConnection, services: Services) -> Principal:
+    """Tells who is at the other end of a request or a WebSocket; raises as `get_principal` does."""
+    scheme, credentials = get_authorization_scheme_param(connection.headers.get("authorization"))
+    token = credentials if scheme.lower() == "bearer" else connection.headers.get("x-api-key")
     if not token:
         raise Unauthenticated(
             "An API key is needed: send the header 'Authorization: Bearer KEY'. "

@@ -87,22 +87,37 @@ def problem(failure: Failure) -> Response:
     return JSONResponse(body, failure.status, dict(failure.headers), media_type="application/problem+json")
 
 
-def route_class(render: Render) -> type[APIRoute]:
-    """Makes the route class of a surface, which writes that surface's errors.
+def raw_route_class(render: Render) -> type[APIRoute]:
+    """Makes the route class of a surface, which writes that surface's errors."""
 
-    It also reads every body as JSON: `curl -d` says that it sends a form, but no route takes one.
-    """
-
-    class SurfaceRoute(APIRoute):
+    class RawRoute(APIRoute):
         def get_route_handler(self) -> Handler:
             handle = super().get_route_handler()
 
             async def handler(request: Request) -> Response:
-                _read_as_json(request)
                 try:
                     return await handle(request)
                 except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes an answer
                     return render(failure_of(error))
+
+            return handler
+
+    return RawRoute
+
+
+def route_class(render: Render) -> type[APIRoute]:
+    """Makes a route class that also reads every body as JSON.
+
+    `curl -d` says that it sends a form, but no route of these takes one.
+    """
+
+    class SurfaceRoute(raw_route_class(render)):  # type: ignore[misc]
+        def get_route_handler(self) -> Handler:
+            handle: Handler = super().get_route_handler()
+
+            async def handler(request: Request) -> Response:
+                _read_as_json(request)
+                return await handle(request)
 
             return handler
 

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+import sockets  # type: ignore[import-not-found]
 import zygote  # type: ignore[import-not-found]
 
 sys.path.clear()
@@ -99,6 +100,14 @@ class Launcher:
         if pid == 0:
             _child(lambda: zygote.run(LIBC, request, sock, init, bpf))
         self.zygotes[request["sandbox"]] = pid
+        return {"pid": pid}
+
+    def do_sockets(self, request: Message, fds: list[int]) -> Message:
+        """Forks what makes sockets; descriptors: where they are sent to, the network namespace."""
+        reply, network = fds
+        pid = os.fork()
+        if pid == 0:
+            _child(lambda: sockets.run(LIBC, request, reply, network))
         return {"pid": pid}
 
     def do_forget(self, request: Message, fds: list[int]) -> Message:

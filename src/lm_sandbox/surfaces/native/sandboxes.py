@@ -73,8 +73,8 @@ async def delete_sandbox(sandbox_id: str, caller: SandboxCaller, deps: Deps) -> 
 async def change_sandbox(
     sandbox_id: str, body: SandboxPatch, caller: SandboxCaller, deps: Deps
 ) -> SandboxOut:
-    """Changes a sandbox's name, metadata or times."""
-    return SandboxOut.of(deps.sandboxes.change(caller, sandbox_id, body.to_change()))
+    """Changes a sandbox's name, metadata, times or egress; connections not allowed any more end at once."""
+    return SandboxOut.of(await deps.sandboxes.change(caller, sandbox_id, body.to_change()))
 
 
 @ROUTER.post("/{sandbox_id}/pause")

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from lm_sandbox.sandboxes.driver import MIB, Limits, Stats
+from lm_sandbox.sandboxes.egress import MOST_RULES, EgressMode, EgressPolicy
 from lm_sandbox.sandboxes.sandbox import Change, Lifetime, NewSandbox, Sandbox, SandboxState
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
@@ -46,6 +47,28 @@ class LimitsBody(Body):
         )
 
 
+class EgressBody(Body):
+    """What a sandbox may reach."""
+
+    mode: EgressMode = EgressMode.DISABLED
+    allow: list[Annotated[str, Field(max_length=512)]] = Field(
+        default_factory=list,
+        max_length=MOST_RULES,
+        description="names, '*.' and a domain, or addresses; ports 80 and 443 unless given after a colon",
+        examples=[["pypi.org", "*.pythonhosted.org", "github.com:22,443"]],
+    )
+    models: bool = Field(False, description="this server's models, by OPENAI_BASE_URL and OPENAI_API_KEY")
+
+    def to_policy(self) -> EgressPolicy:
+        """Returns what the service takes."""
+        return EgressPolicy.parse(self.mode, self.allow, models=self.models)
+
+    @classmethod
+    def of(cls, policy: EgressPolicy) -> Self:
+        """Renders a policy."""
+        return cls(mode=policy.mode, allow=[str(rule) for rule in policy.rules], models=policy.models)
+
+
 class SandboxCreate(Body):
     """Everything has a default: `{}` makes a sandbox."""
 
@@ -56,6 +79,7 @@ class SandboxCreate(Body):
     snapshot: str | None = Field(None, description="the snapshot whose files it starts with")
     idle_timeout_s: Seconds | None = Field(None, description="deleted after so long without use")
     max_age_s: Seconds | None = Field(None, description="deleted so long after it was made")
+    egress: EgressBody = Field(default_factory=EgressBody, description="nothing by default")
 
     def to_new(self, default: Limits) -> NewSandbox:
         """Returns what the service takes."""
@@ -66,6 +90,7 @@ class SandboxCreate(Body):
             limits=self.limits.over(default) if self.limits else None,
             snapshot=self.snapshot,
             lifetime=Lifetime(self.idle_timeout_s, self.max_age_s),
+            egress=self.egress.to_policy(),
         )
 
 
@@ -76,10 +101,12 @@ class SandboxPatch(Body):
     metadata: Metadata | None = Field(None, description="takes the place of all the old")
     idle_timeout_s: Seconds | None = None
     max_age_s: Seconds | None = None
+    egress: EgressBody | None = Field(None, description="takes the place of all the old")
 
     def to_change(self) -> Change:
         """Returns what the service takes."""
-        return Change(self.name, self.metadata, Lifetime(self.idle_timeout_s, self.max_age_s))
+        egress = self.egress.to_policy() if self.egress else None
+        return Change(self.name, self.metadata, Lifetime(self.idle_timeout_s, self.max_age_s), egress)
 
 
 class EnforcedOut(BaseModel):
@@ -104,6 +131,7 @@ class SandboxOut(BaseModel):
     last_active_at: datetime
     idle_timeout_s: float | None
     max_age_s: float | None
+    egress: EgressBody
     enforced: EnforcedOut | None
 
     @classmethod
@@ -119,6 +147,7 @@ class SandboxOut(BaseModel):
             last_active_at=sandbox.last_active_at,
             idle_timeout_s=sandbox.lifetime.idle_timeout_s,
             max_age_s=sandbox.lifetime.max_age_s,
+            egress=EgressBody.of(sandbox.egress),
             enforced=enforced
             and EnforcedOut(
                 driver=enforced.driver,

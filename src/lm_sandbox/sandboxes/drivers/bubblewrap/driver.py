@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
+from socket import socket
 from typing import Self
 
 import anyio
@@ -15,6 +17,7 @@ from lm_sandbox.errors import DriverUnavailable, SandboxNotFound
 from lm_sandbox.sandboxes.driver import (
     Check,
     CommandSpec,
+    Door,
     Enforced,
     FileChange,
     Process,
@@ -125,6 +128,14 @@ class BubblewrapDriver:
     async def spawn(self, sandbox: SandboxId, command: CommandSpec) -> Process:
         """Starts a program in the sandbox."""
         return await self._find(sandbox).spawn(command)
+
+    async def listen(self, sandbox: SandboxId, doors: Sequence[Door]) -> list[socket]:
+        """Listens inside the sandbox."""
+        return await self._find(sandbox).network.listen(doors)
+
+    async def connect(self, sandbox: SandboxId, port: int) -> socket:
+        """Connects to what listens inside the sandbox."""
+        return await self._find(sandbox).network.connect(port)
 
     async def set_state(self, sandbox: SandboxId, state: RunState) -> None:
         """Lets the sandbox run, halts its processes, or ends them."""

@@ -29,6 +29,7 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
 from lm_sandbox.sandboxes.drivers.bubblewrap.cgroups import Group
 from lm_sandbox.sandboxes.inside.entrance import Entrance, Identity
 from lm_sandbox.sandboxes.inside.launch import Launcher
+from lm_sandbox.sandboxes.inside.netns import NetworkNamespace
 from lm_sandbox.sandboxes.inside.process import ConfinedProcess
 from lm_sandbox.sandboxes.inside.tree import kill_all, parent_of
 
@@ -85,6 +86,7 @@ class BubblewrapSandbox:
         self._root = Path(f"/proc/{os.getpid()}/fd/{self._root_fd}")
         self._storage = os.open(f"{self._root}{WORKSPACE}", os.O_RDONLY | os.O_CLOEXEC)
         self._entrance = Entrance(launcher, self._identity(spec), self._init, self)
+        self.network = NetworkNamespace(launcher, self._init_pid, lambda: self.alive)
 
     @property
     def alive(self) -> bool:
