@@ -10,12 +10,17 @@ from pathlib import Path
 
 import anyio
 import httpx
+import hypothesis
 import pytest
 
 from lm_sandbox.app import create_app, start_services
 from lm_sandbox.config import Settings, UpstreamSettings
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.deps import Services
+
+# How long an example takes says more about what else this machine does than about the code.
+hypothesis.settings.register_profile("any-machine", deadline=None)
+hypothesis.settings.load_profile("any-machine")
 
 KEY = "test-key-with-enough-characters"
 # Nothing listens there: no test may depend on an engine that happens to run on the host.
