@@ -33,16 +33,10 @@ INTENTS: list[Intent] = [
     *texts.INTENTS,
     *arithmetic.INTENTS,
 ]
-# What people ask for most.
-COMMON = {
-    "list", "list_path", "list_hidden", "show", "lines", "words", "head", "tail", "grep", "grep_i", "grep_c", "find_ext",
-    "find_name", "sort", "sort_n", "exists", "mkdir", "touch", "write", "append", "copy", "copy_folder", "move", "rename",
-    "remove", "remove_folder", "diff", "echo", "upper", "pack", "mkdir_list", "copy_delete", "write_show", "run_script", "distro", "whoami", "pwd", "arithmetic",
-}  # fmt: skip
-WEIGHTS = [intent.weight * (1.5 if intent.kind in COMMON else 1.0) for intent in INTENTS]
+WEIGHTS = [intent.weight for intent in INTENTS]
 
 _SLOT = re.compile(r"\{(\w)\}")
-SHOWN_CHARACTERS = 120
+SHOWN_CHARACTERS = 160
 USER_CHARACTERS = 600
 CUT = "\n[cut]"
 

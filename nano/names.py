@@ -32,8 +32,6 @@ SYSTEM_DIRS = (
     "/", "/etc", "/tmp", "/usr", "/usr/bin", "/usr/share", "/var", "/home", "/proc", "/dev", "/usr/lib",
     "/usr/local", "/usr/local/bin", "/var/log", "/workspace", "/bin", "/sys", "/root", "~", "..", "/opt",
 )  # fmt: skip
-KIN = 0.22
-KIN_NAMES = ("{}_backup", "{}_old", "{}2", "new_{}", "{}-copy", "old_{}", "{}.bak", "{}_new", "my_{}", "{}1")
 _ONSETS = _LISTS["onsets"]
 _VOWELS = _LISTS["vowels"]
 _CODAS = ["", "", "", "n", "r", "s", "t", "l", "m", "x", "ck", "nd", "rt", "z", "p"]
@@ -59,21 +57,8 @@ class Names:
 
     def fills(self, text: str) -> dict[str, str]:
         """Draws something new for every mark in a text."""
-        drawn: dict[str, str] = {}
-        stems: list[str] = []
-        for mark in _MARK.finditer(text):
-            if mark[0] not in drawn:
-                drawn[mark[0]] = self._fill(mark[1], stems)
-        return drawn
-
-    def _fill(self, kind: str, stems: list[str]) -> str:
-        if kind != "X":
-            return self._text() if kind == "T" else self._word()
-        # Backups and new versions are called nearly like what they come from.
-        kin = bool(stems) and self.rng.random() < KIN
-        stem = self.rng.choice(KIN_NAMES).format(stems[-1]) if kin else self._stem_of_kind()
-        stems.append(stem)
-        return stem
+        draw = {"X": self._stem_of_kind, "T": self._text, "W": self._word}
+        return {mark[0]: draw[mark[1]]() for mark in _MARK.finditer(text)}
 
     def _mark(self, kind: str) -> str:
         self._marks = self._marks % 9999 + 1
@@ -82,21 +67,21 @@ class Names:
     def _draw_word(self) -> str:
         rng = self.rng
         kind = rng.random()
-        if kind < 0.46:
+        if kind < 0.38:
             return rng.choice(WORDS)
-        if kind < 0.56:
+        if kind < 0.45:
             return rng.choice(VERBS)
-        if kind < 0.88:
-            syllables = range(rng.choice([1, 1, 2, 2, 3]))
+        if kind < 0.8:
+            syllables = range(rng.randint(1, 3))
             return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in syllables)
-        return "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(1, 8)))
+        return "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(1, 9)))
 
     def _stem(self) -> str:
         rng = self.rng
         stem = self._draw_word()
-        while rng.random() < 0.15:
+        while rng.random() < 0.2:
             stem += rng.choice("_-_-.") + self._draw_word()
-        if rng.random() < 0.13:
+        if rng.random() < 0.18:
             stem += rng.choice(["", "_", "-"]) + str(rng.randint(0, 2030))
         style = rng.random()
         if style < 0.04:
