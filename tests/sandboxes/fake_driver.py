@@ -20,6 +20,7 @@ from lm_sandbox.sandboxes.driver import (
     SandboxSpec,
     Stats,
 )
+from lm_sandbox.sandboxes.files import SandboxFiles
 
 
 class Empty(ByteReceiveStream):
@@ -104,6 +105,9 @@ class FakeDriver:
     async def stats(self, sandbox: SandboxId) -> Stats:
         assert sandbox in self.alive
         return Stats(pids=1)
+
+    def files(self, sandbox: SandboxId) -> SandboxFiles:
+        raise SandboxNotFound(f"this driver keeps no files of {sandbox}")
 
     async def destroy(self, sandbox: SandboxId) -> None:
         self.alive.pop(sandbox, None)

@@ -33,6 +33,7 @@ STATUS: Mapping[ErrorKind, int] = {
     ErrorKind.CONFLICT: 409,
     ErrorKind.UNAVAILABLE: 503,
     ErrorKind.UPSTREAM: 502,
+    ErrorKind.EXHAUSTED: 507,
 }
 DEFAULT_RETRY_AFTER_S = 5
 
