@@ -30,7 +30,7 @@ from lm_sandbox.surfaces import health, seed
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of, problem
-from lm_sandbox.surfaces.native import commands, sandboxes, snapshots
+from lm_sandbox.surfaces.native import commands, files, sandboxes, snapshots
 from lm_sandbox.surfaces.openai import chat, models
 from lm_sandbox.surfaces.openai.responses import routes as responses
 
@@ -39,6 +39,7 @@ ROUTERS = (
     sandboxes.ROUTER,
     commands.ROUTER,
     snapshots.ROUTER,
+    files.ROUTER,
     chat.ROUTER,
     responses.ROUTER,
     models.ROUTER,
@@ -63,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
     )
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, streamed=files.STREAMED)
     for error in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _as_problem)
     for router in ROUTERS:

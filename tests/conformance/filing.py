@@ -3,7 +3,8 @@
 import io
 import tarfile
 
-from lm_sandbox.sandboxes.files import FileInfo, FilePath, FileQuery, SandboxFiles, file_path
+from lm_sandbox.sandboxes.file_path import FilePath, file_path
+from lm_sandbox.sandboxes.files import FileInfo, FileQuery, SandboxFiles
 
 WORK = file_path("/workspace")
 
@@ -47,8 +48,5 @@ async def unpack(files: SandboxFiles, path: FilePath, data: bytes) -> int:
 
 
 async def pack(files: SandboxFiles, path: FilePath) -> bytes:
-    data = b""
     async with files.pack(path) as stream:
-        async for piece in stream:
-            data += piece
-    return data
+        return b"".join([piece async for piece in stream])

@@ -4,16 +4,8 @@ import anyio
 import pytest
 
 from lm_sandbox.errors import FileConflict, FileNotThere, FileRefused, Invalid
-from lm_sandbox.sandboxes.files import (
-    Copy,
-    FileKind,
-    FileQuery,
-    MakeFolder,
-    Move,
-    SandboxFiles,
-    SetMode,
-    file_path,
-)
+from lm_sandbox.sandboxes.file_path import file_path
+from lm_sandbox.sandboxes.files import Copy, FileKind, FileQuery, MakeFolder, Move, SandboxFiles, SetMode
 from tests.conformance.conftest import Run
 from tests.conformance.filing import WORK, at, names, read, write
 

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from anyio.abc import ByteReceiveStream
 
+from lm_sandbox.sandboxes.file_path import FilePath
 from lm_sandbox.sandboxes.files import (
     ArchiveWriter,
     Change,
@@ -12,7 +13,6 @@ from lm_sandbox.sandboxes.files import (
     FileEvent,
     FileInfo,
     FilePage,
-    FilePath,
     FileQuery,
     FileReader,
     FileWriter,

@@ -10,7 +10,8 @@ import anyio
 from anyio.abc import ByteReceiveStream
 
 from lm_sandbox.errors import SandboxFailed
-from lm_sandbox.sandboxes.files import FileEvent, FileEventKind, FilePath
+from lm_sandbox.sandboxes.file_path import FilePath
+from lm_sandbox.sandboxes.files import FileEvent, FileEventKind
 from lm_sandbox.sandboxes.inside.channel import Message
 from lm_sandbox.sandboxes.inside.file_questions import LONG_S, QUICK_S, Question, Questions
 from lm_sandbox.sandboxes.inside.pipes import PipeReader, PipeWriter

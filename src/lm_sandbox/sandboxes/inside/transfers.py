@@ -9,7 +9,8 @@ import anyio
 import anyio.to_thread
 
 from lm_sandbox.errors import SandboxFailed
-from lm_sandbox.sandboxes.files import FileInfo, FilePath
+from lm_sandbox.sandboxes.file_path import FilePath
+from lm_sandbox.sandboxes.files import FileInfo
 from lm_sandbox.sandboxes.inside.channel import Message
 from lm_sandbox.sandboxes.inside.file_errors import error_of_number, info_of
 from lm_sandbox.sandboxes.inside.file_questions import DROP_S, Questions, close_all
