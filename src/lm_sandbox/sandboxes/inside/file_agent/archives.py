@@ -1,12 +1,12 @@
 """Writes and reads tar archives."""
 
 import bz2
-import io
 import lzma
 import os
 import stat
 import tarfile
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -21,21 +21,6 @@ DECOMPRESSORS = (bz2, lzma, zlib)
 CORRUPT = (tarfile.TarError, EOFError, UnicodeError, ValueError, lzma.LZMAError, zlib.error)
 
 
-class _Exactly(io.RawIOBase):
-    """A file that has exactly the size that was told, whatever is done to it meanwhile."""
-
-    def __init__(self, fd: int, size: int) -> None:
-        self._fd = fd
-        self._left = size
-
-    def read(self, size: int = -1) -> bytes:
-        """Returns the next bytes, zeros where there are none."""
-        wanted = min(size if size >= 0 else self._left, self._left)
-        data = os.read(self._fd, wanted)
-        self._left -= wanted
-        return data + bytes(wanted - len(data))
-
-
 def pack(request: dict[str, Any], pipe: int) -> dict[str, Any]:
     """Writes a folder's content, or one file, into a pipe; pipes, sockets and devices are left out."""
     folder, name = paths.split(request["path"])
@@ -43,42 +28,61 @@ def pack(request: dict[str, Any], pipe: int) -> dict[str, Any]:
     is_folder = stat.S_ISDIR(os.fstat(top).st_mode)
     os.close(top)
     top = paths.open_at(request["path"] if is_folder else folder, paths.FOLDER)
-    with os.fdopen(pipe, "wb", buffering=0) as sink, tarfile.open(
-        mode="w|", fileobj=sink, bufsize=BUFFER, format=tarfile.PAX_FORMAT
-    ) as archive:  # fmt: skip
-        if is_folder:
-            for path, status in walking.walk(top, recursive=True):
-                _add(archive, top, path, status)
-        else:
-            _add(archive, top, name, os.stat(name, dir_fd=top))
+    if is_folder:
+        for path, status in walking.walk(top, recursive=True):
+            _add(pipe, top, path, status)
+    else:
+        _add(pipe, top, name, os.stat(name, dir_fd=top))
+    _write_all(pipe, bytes(2 * tarfile.BLOCKSIZE))
     return {}
 
 
-def _add(archive: tarfile.TarFile, top: int, path: str, status: os.stat_result) -> None:
+def _add(pipe: int, top: int, path: str, status: os.stat_result) -> None:
     member = tarfile.TarInfo(path)
     member.mode, member.mtime = status.st_mode & MODE, status.st_mtime
     member.uid, member.gid = status.st_uid, status.st_gid
-    archive.members = []  # type: ignore[attr-defined] # else it keeps all that it has written
     if stat.S_ISDIR(status.st_mode):
         member.type = tarfile.DIRTYPE
-        archive.addfile(member)
+        _write_all(pipe, _header(member))
     elif stat.S_ISLNK(status.st_mode):
         member.type, member.linkname = tarfile.SYMTYPE, os.readlink(path, dir_fd=top)
-        archive.addfile(member)
+        _write_all(pipe, _header(member))
     elif stat.S_ISREG(status.st_mode):
-        _add_file(archive, top, member)
+        _add_file(pipe, top, member)
 
 
-def _add_file(archive: tarfile.TarFile, top: int, member: tarfile.TarInfo) -> None:
+def _add_file(pipe: int, top: int, member: tarfile.TarInfo) -> None:
     try:
         fd = paths.open_regular(member.name, os.O_RDONLY, folder=top, resolve=paths.BELOW)
     except OSError:
         return  # Not for this user, or gone.
     try:
         member.size = os.fstat(fd).st_size
-        archive.addfile(member, _Exactly(fd, member.size))
+        _write_all(pipe, _header(member))
+        left = member.size
+        while left and (sent := os.sendfile(pipe, fd, None, left)):
+            left -= sent
     finally:
         os.close(fd)
+    # It may have become shorter; what was told must be kept.
+    _write_zeros(pipe, left + -member.size % tarfile.BLOCKSIZE)
+
+
+def _header(member: tarfile.TarInfo) -> bytes:
+    return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _write_zeros(fd: int, count: int) -> None:
+    while count:
+        piece = min(count, BUFFER)
+        _write_all(fd, bytes(piece))
+        count -= piece
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
 
 
 def unpack(request: dict[str, Any], pipe: int) -> dict[str, Any]:
@@ -193,16 +197,23 @@ def _link(member: tarfile.TarInfo, top: int, parent: int, name: str) -> None:
 
 
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, parent: int, name: str) -> None:
-    source = archive.extractfile(member)
-    if source is None:
-        raise Refused(f"The entry {member.name!r} has no content.", "body")
     fd = os.open(name, NEW, 0o600, dir_fd=parent)
     try:
-        while data := source.read(BUFFER):
-            left = memoryview(data)
-            while left:
-                left = left[os.write(fd, left) :]
+        for data in _content(archive, member):
+            _write_all(fd, data)
         os.fchmod(fd, member.mode & MODE)
         os.utime(fd, (member.mtime, member.mtime))
     finally:
         os.close(fd)
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
+    source = archive.extractfile(member) if member.issparse() else archive.fileobj
+    left = member.size
+    while left:
+        # Where it is not sparse the stream stands at its content, and this saves two copies of it.
+        data = source.read(min(left, BUFFER)) if source is not None else b""
+        if not data:
+            raise EOFError("it ends in the middle of an entry")
+        yield data
+        left -= len(data)
