@@ -6,6 +6,7 @@ import tarfile
 import pytest
 
 from lm_sandbox.errors import FileNotThere, Invalid
+from lm_sandbox.sandboxes.file_path import file_path
 from lm_sandbox.sandboxes.files import SandboxFiles
 from tests.conformance.conftest import Run
 from tests.conformance.filing import WORK, archive, at, pack, read, unpack
@@ -28,6 +29,14 @@ async def test_a_folder_goes_through_an_archive_whole(files: SandboxFiles, run: 
         assert tar.getnames() == ["run"]
     with pytest.raises(FileNotThere):
         await pack(files, at("none"))
+
+
+async def test_a_sparse_file_comes_out_whole(files: SandboxFiles, run: Run) -> None:
+    await run("truncate -s 5M a; echo end >> a; tar -Scf /tmp/a.tar a")
+    data = await read(files, file_path("/tmp/a.tar"))
+    assert len(data) < 1_000_000
+    assert await unpack(files, at("out"), data) == 1
+    assert (await run("cmp a out/a && echo same")).stdout == b"same\n"
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
