@@ -7,8 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from lm_sandbox.errors import FileNotThere, Invalid, LimitReached, SandboxFailed, SandboxNotFound
-from lm_sandbox.sandboxes.driver import SandboxDriver, SandboxId
+from lm_sandbox.errors import Conflict, FileNotThere, Invalid, LimitReached, SandboxFailed, SandboxNotFound
+from lm_sandbox.sandboxes.driver import RunState, SandboxDriver, SandboxId
 from lm_sandbox.sandboxes.files import Copy, GrepQuery, SandboxFiles
 from tests.conformance.conftest import BOX, SMALL, Run
 from tests.conformance.filing import WORK, archive, at, names, pack, read, unpack, write
@@ -65,6 +65,18 @@ async def test_a_sandbox_without_commands_has_files_too(driver: SandboxDriver) -
     assert (await write(driver.files(BOX), at("a"), b"x")).size == 1
     with pytest.raises(SandboxNotFound):
         driver.files(SandboxId("sb_none"))
+
+
+async def test_the_files_of_a_stopped_sandbox_are_there_and_a_stop_ends_what_goes_on(
+    driver: SandboxDriver, files: SandboxFiles
+) -> None:
+    async with files.watch(WORK, recursive=False) as events:
+        await anext(events)
+        await driver.set_state(BOX, RunState.STOPPED)
+        with pytest.raises(Conflict, match="ended"):
+            await anext(events)
+    await write(files, at("a"), b"x")
+    assert await names(files) == ["a"]
 
 
 async def test_whoever_waits_for_a_destroyed_sandbox_is_told(

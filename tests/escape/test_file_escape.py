@@ -223,7 +223,11 @@ async def test_the_agent_and_its_forks_are_confined_and_out_of_reach(
     async with files.watch(WORK, recursive=True) as events:
         await anext(events)
         init = (
-            (await run_inside("readlink /proc/1/ns/pid /proc/1/ns/mnt /proc/1/ns/net /proc/1/ns/user"))
+            (
+                await run_inside(
+                    "readlink /proc/self/ns/pid /proc/self/ns/mnt /proc/self/ns/net /proc/self/ns/user"
+                )
+            )
             .stdout.decode()
             .split()
         )
@@ -260,7 +264,7 @@ def _link(pid: str, namespace: str) -> str:
 async def test_nothing_of_the_agent_outlives_its_sandbox(
     files: SandboxFiles, run_inside: Run, started: SandboxDriver
 ) -> None:
-    mount = (await run_inside("readlink /proc/1/ns/mnt")).stdout.decode().strip()
+    mount = (await run_inside("readlink /proc/self/ns/mnt")).stdout.decode().strip()
     async with files.watch(WORK, recursive=True) as events:
         await anext(events)
         assert any(_link(pid, "mnt") == mount for pid in _processes())

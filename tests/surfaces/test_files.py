@@ -144,7 +144,7 @@ async def test_any_bytes_make_a_name(client: httpx.AsyncClient, box: str) -> Non
         ("GET", "workspace", None, 409, None),
         ("PUT", "workspace", None, 409, None),
         ("GET", "dev/null", None, 409, None),
-        ("GET", "proc/1/environ", None, 409, None),
+        ("GET", "proc/cpuinfo", None, 409, None),
         ("GET", "etc/shadow", None, 404, None),
         ("PUT", "usr/bin/evil", None, 403, None),
         ("GET", "workspace?list&limit=0", None, 422, "limit"),
@@ -240,6 +240,19 @@ async def test_another_keys_files_do_not_exist(
         assert (await client.request(method, f"{box}/{path}", headers=headers)).status_code == 404
     await client.delete(box)
     assert (await client.get(f"{box}/files/workspace?list")).status_code == 410
+
+
+async def test_a_stopped_sandbox_has_files_and_a_paused_one_says_so(
+    client: httpx.AsyncClient, box: str
+) -> None:
+    await client.put(f"{box}/files/workspace/a", content=b"kept")
+    await client.post(f"{box}/pause")
+    paused = await client.get(f"{box}/files/workspace/a")
+    assert (paused.status_code, paused.json()["code"]) == (409, "conflict")
+    assert "paused" in paused.json()["detail"]
+    await client.post(f"{box}/resume")
+    await client.post(f"{box}/stop")
+    assert (await client.get(f"{box}/files/workspace/a")).content == b"kept"
 
 
 async def test_changes_come_as_events(client: httpx.AsyncClient, box: str) -> None:

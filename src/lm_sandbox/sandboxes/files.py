@@ -10,7 +10,9 @@ Each method may raise:
     FileRefused: the sandbox's user may not.
     LimitReached: the sandbox's disk, processes, memory or descriptors do not allow it.
     Invalid: the path, the pattern or the archive makes no sense.
-    SandboxFailed: the sandbox died or does not answer.
+    SandboxFailed: the sandbox died.
+    Conflict: its processes were ended meanwhile.
+    Unavailable: it does not answer in time.
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -12,7 +12,7 @@ from lm_sandbox.errors import (
     Invalid,
     LimitReached,
     LmSandboxError,
-    SandboxFailed,
+    Unavailable,
 )
 from lm_sandbox.sandboxes.driver import Limit
 from lm_sandbox.sandboxes.files import FileInfo, FileKind
@@ -79,9 +79,7 @@ def error_of_number(number: int, path: str) -> LmSandboxError:
         return _limit(*LIMITS[number])
     if number in MISTAKES:
         return Invalid(MISTAKES[number], field="path")
-    kind, text = REASONS.get(
-        number, (SandboxFailed, f"The sandbox could not do this: {os.strerror(number)}.")
-    )
+    kind, text = REASONS.get(number, (Unavailable, f"The sandbox could not do this: {os.strerror(number)}."))
     return kind(f"{shown!r}: {text}")
 
 

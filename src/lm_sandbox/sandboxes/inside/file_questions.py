@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
 import anyio
 
-from lm_sandbox.errors import SandboxFailed
+from lm_sandbox.errors import Conflict, LmSandboxError, SandboxFailed, Unavailable
 from lm_sandbox.sandboxes.inside.channel import Message
 from lm_sandbox.sandboxes.inside.entrance import Identity
 from lm_sandbox.sandboxes.inside.file_errors import error_of
@@ -20,9 +20,6 @@ DROP_S = 5.0
 DEAD = "The sandbox ended while its files were used; make a new one."
 
 
-Cancel = Callable[[int], Awaitable[None]]
-
-
 class Question:
     """Something that the agent was asked.
 
@@ -30,30 +27,34 @@ class Question:
         number: Its own.
         path: What it is about, for messages.
         answer: What will come.
-        cancel: Tells the agent that nobody waits any more.
+        questions: Who asked it.
     """
 
-    def __init__(self, number: int, path: str, answer: "asyncio.Future[Message]", cancel: Cancel) -> None:
+    def __init__(
+        self, number: int, path: str, answer: "asyncio.Future[Message]", questions: "Questions"
+    ) -> None:
         self._number = number
         self._path = path
         self._answer = answer
-        self._cancel = cancel
+        self._questions = questions
         self._settled = False
 
     async def answer(self, patience_s: float) -> Message:
         """Waits for the answer.
 
         Raises:
-            SandboxFailed: it did not come in time, or the sandbox died.
+            SandboxFailed: the sandbox died.
+            Conflict: its processes were ended.
+            Unavailable: it did not come in time.
             LmSandboxError: it could not be done.
         """
         try:
             with anyio.fail_after(patience_s):
                 answer = await self._answer
         except BrokenPipeError as error:
-            raise SandboxFailed(DEAD) from error
+            raise self._questions.why_lost() from error
         except TimeoutError as error:
-            raise SandboxFailed("The sandbox took too long; it may be busy or paused.") from error
+            raise Unavailable("The sandbox took too long; it may be busy or paused.") from error
         if "errno" in answer or "refused" in answer:
             self._settled = True
             raise error_of(answer, self._path)
@@ -71,7 +72,7 @@ class Question:
         if self._answer.done() and not self._answer.cancelled() and self._answer.exception() is None:
             close_all(self._answer.result().pop("fds", ()))
         with anyio.move_on_after(DROP_S, shield=True):
-            await self._cancel(self._number)
+            await self._questions.cancel(self._number)
 
 
 class Questions:
@@ -96,6 +97,7 @@ class Questions:
         )
         self._open: dict[int, asyncio.Future[Message]] = {}
         self._numbers = count(1)
+        self._alive = alive
         self._closed = False
 
     async def ask(self, do: str, path: str, more: Message, fds: Sequence[int] = ()) -> Question:
@@ -113,11 +115,11 @@ class Questions:
             except BrokenPipeError:
                 del self._open[number]
             except BaseException:
-                await Question(number, path, answer, self.cancel).drop()
+                await Question(number, path, answer, self).drop()
                 raise
             else:
-                return Question(number, path, answer, self.cancel)
-        raise SandboxFailed(DEAD)
+                return Question(number, path, answer, self)
+        raise self.why_lost()
 
     async def quick(self, do: str, path: str, **more: object) -> Message:
         """Asks what is a matter of a few system calls."""
@@ -133,6 +135,12 @@ class Questions:
         if answer is not None:
             answer.cancel()
         await self._resident.send_if_there({"cancel": number})
+
+    def why_lost(self) -> LmSandboxError:
+        """Says why the agent is gone."""
+        if self._closed or not self._alive():
+            return SandboxFailed(DEAD)
+        return Conflict("The sandbox's processes were ended while its files were used; try again.")
 
     def close(self) -> None:
         """Ends the agent; who waits is told that the sandbox is dead."""

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.abc import ByteReceiveStream
 
-from lm_sandbox.errors import SandboxFailed
+from lm_sandbox.errors import Unavailable
 from lm_sandbox.sandboxes.file_path import FilePath
 from lm_sandbox.sandboxes.files import FileEvent, FileEventKind
 from lm_sandbox.sandboxes.inside.channel import Message
@@ -74,7 +74,7 @@ class AgentInput:
             await self._writer.send(piece)
         except anyio.BrokenResourceError as error:
             await self._question.answer(QUICK_S)
-            raise SandboxFailed("The sandbox stopped reading; try again.") from error
+            raise Unavailable("The sandbox stopped reading; try again.") from error
 
     async def finish(self) -> int:
         """Says that this was all, and returns how many entries there were."""
