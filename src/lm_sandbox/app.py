@@ -38,6 +38,7 @@ from lm_sandbox.surfaces.errors import failure_of, problem
 from lm_sandbox.surfaces.native import (
     commands,
     events,
+    files,
     port_sockets,
     ports,
     sandboxes,
@@ -53,6 +54,7 @@ ROUTERS = (
     commands.ROUTER,
     snapshots.ROUTER,
     events.ROUTER,
+    files.ROUTER,
     ports.LINKS,
     ports.RELAYS,
     port_sockets.ROUTER,
@@ -160,7 +162,7 @@ def models_dir(settings: Settings) -> Path:
 
 
 def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -> FastAPI:
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, streamed=files.STREAMED)
     for error in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _as_problem)
     for router in routers:

@@ -10,15 +10,20 @@
     │   ├── SandboxNotFound
     │   ├── CommandNotFound
     │   ├── SnapshotNotFound
+    │   ├── FileNotThere
     │   └── ModelNotFound   carries the names that exist
     ├── Gone                it was deleted                      410
     ├── Conflict            the wrong state for this call       409
-    │   └── Unsupported     this host or driver cannot do it
+    │   ├── Unsupported     this host or driver cannot do it
+    │   ├── FileConflict    it is of another kind, or exists
+    │   └── EditMismatch    the text is not there as often as expected
     ├── Unavailable         not now; says when to come back     503
     │   ├── DriverUnavailable   this host cannot isolate
     │   ├── EngineUnavailable   the engine does not answer
     │   ├── SandboxFailed       the sandbox died
     │   └── NoCapacity
+    ├── FileRefused         the sandbox's user may not          403
+    ├── LimitReached        a limit of the sandbox is hit       507
     ├── UpstreamError       the engine answered with an error   its own status or 502
     │   └── Unreachable         nothing answers at the other end
     └── ModelFailed         the model cannot be loaded          422
@@ -44,6 +49,7 @@ class ErrorKind(StrEnum):
     CONFLICT = "conflict"
     UNAVAILABLE = "unavailable"
     UPSTREAM = "upstream"
+    EXHAUSTED = "exhausted"
 
 
 class LmSandboxError(Exception):
@@ -120,6 +126,12 @@ class SnapshotNotFound(NotFound):
     code = "snapshot_not_found"
 
 
+class FileNotThere(NotFound):
+    """The sandbox has nothing at this path."""
+
+    code = "file_not_found"
+
+
 class ModelNotFound(NotFound):
     """No engine serves a model of this name."""
 
@@ -149,6 +161,36 @@ class Unsupported(Conflict):
     """This host or this driver cannot do it, whatever the state."""
 
     code = "unsupported"
+
+
+class FileConflict(Conflict):
+    """What is at the path is of another kind than this needs, or is there although it must not be."""
+
+    code = "file_conflict"
+
+
+class EditMismatch(Conflict):
+    """The text to replace is not in the file as often as expected."""
+
+    code = "edit_mismatch"
+
+
+class FileRefused(LmSandboxError):
+    """The sandbox's user has no right to do this."""
+
+    kind = ErrorKind.FORBIDDEN
+    code = "file_refused"
+
+
+class LimitReached(LmSandboxError):
+    """A limit of the sandbox does not allow more; `limit` is its name."""
+
+    kind = ErrorKind.EXHAUSTED
+    code = "limit_reached"
+
+    def __init__(self, message: str, *, limit: str) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class Unavailable(LmSandboxError):

@@ -7,6 +7,7 @@ import pytest
 from lm_sandbox.sandboxes.commands import CommandRequest, CommandResult, Sink, run_command
 from lm_sandbox.sandboxes.driver import MIB, Limits, SandboxDriver, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
+from lm_sandbox.sandboxes.files import SandboxFiles
 
 Run = Callable[..., Awaitable[CommandResult]]
 DRIVERS: dict[str, Callable[[], SandboxDriver]] = {"bubblewrap": BubblewrapDriver}
@@ -25,6 +26,13 @@ async def run(driver: SandboxDriver) -> Run:
     """Makes a small sandbox and returns what runs commands in it."""
     await driver.create(BOX, SMALL)
     return runner(driver, BOX)
+
+
+@pytest.fixture
+async def files(driver: SandboxDriver, run: Run) -> SandboxFiles:
+    """The files of the sandbox in which `run` runs."""
+    assert (await run("true")).exit_code == 0
+    return driver.files(BOX)
 
 
 def runner(driver: SandboxDriver, sandbox: SandboxId) -> Run:

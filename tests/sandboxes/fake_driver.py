@@ -4,7 +4,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
@@ -23,6 +23,7 @@ from lm_sandbox.sandboxes.driver import (
     SandboxSpec,
     Stats,
 )
+from lm_sandbox.sandboxes.files import SandboxFiles
 
 
 class Empty(ByteReceiveStream):
@@ -122,6 +123,11 @@ class FakeDriver:
     async def connect(self, sandbox: SandboxId, port: int) -> socket.socket:
         del sandbox
         raise Unreachable(f"Nothing listens on port {port} of the sandbox.")
+
+    def files(self, sandbox: SandboxId) -> SandboxFiles:
+        if sandbox not in self.alive:
+            raise SandboxNotFound("gone")
+        return cast("SandboxFiles", self)  # Nobody asks it for more than that it is there.
 
     async def destroy(self, sandbox: SandboxId) -> None:
         self.alive.pop(sandbox, None)

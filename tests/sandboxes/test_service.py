@@ -100,6 +100,21 @@ async def test_idle_sandboxes_are_deleted_and_used_ones_stay(
         service.get(ANNA, idle.id)
 
 
+async def test_a_sandbox_whose_files_are_used_is_not_idle_and_is_its_owners(
+    service: SandboxService, clock: Clock, driver: FakeDriver
+) -> None:
+    made = await service.create(ANNA, NewSandbox())
+    async with service.files(ANNA, made.id):
+        clock.now = 500
+        await service.reap()
+    clock.now = 599
+    await service.reap()
+    assert set(driver.alive) == {made.id}
+    with pytest.raises(SandboxNotFound):
+        async with service.files(BOB, made.id):
+            raise AssertionError
+
+
 async def test_no_more_than_the_allowed_number_exist_at_once(service: SandboxService) -> None:
     for _ in range(3):
         await service.create(ANNA, NewSandbox())

@@ -14,6 +14,8 @@ from typing import NewType, Protocol, Self
 
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
+from lm_sandbox.sandboxes.files import SandboxFiles
+
 SandboxId = NewType("SandboxId", str)
 
 MIB = 1024 * 1024
@@ -250,6 +252,14 @@ class SandboxDriver(Protocol):
         Raises:
             SandboxNotFound: the driver has no such sandbox.
             SandboxFailed: it died.
+        """
+        ...
+
+    def files(self, sandbox: SandboxId) -> SandboxFiles:
+        """Returns the way to the sandbox's files.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
         """
         ...
 

@@ -1,8 +1,8 @@
 """The one public door to sandboxes: who owns which, how many there are, and what runs in them."""
 
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from lm_sandbox.sandboxes.driver import (
 )
 from lm_sandbox.sandboxes.egress import EgressPolicy
 from lm_sandbox.sandboxes.events import Events
+from lm_sandbox.sandboxes.files import SandboxFiles
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.registry import SandboxRegistry
 from lm_sandbox.sandboxes.sandbox import (
@@ -276,6 +277,21 @@ class SandboxService:
             Gone: it was deleted.
         """
         return self._networks.find(self.get(principal, sandbox_id).id).events
+
+    @asynccontextmanager
+    async def files(self, principal: Principal, sandbox_id: str) -> AsyncIterator[SandboxFiles]:
+        """Gives access to the files of one of the principal's sandboxes, which is in use meanwhile.
+
+        Raises:
+            SandboxNotFound: the principal has none of this id.
+            Gone: the sandbox was deleted.
+            Conflict: the sandbox is paused; where it is stopped, its files are there all the same.
+            SandboxFailed: the sandbox died.
+        """
+        sandbox = self.get(principal, sandbox_id)
+        sandbox.require(SandboxState.RUNNING, SandboxState.STOPPED)
+        with self.in_use(sandbox), self.noting_failure(sandbox):
+            yield self._driver.files(sandbox.id)
 
     def default_limits(self) -> Limits:
         """The limits of a sandbox that asks for none, and the most one may ask for."""

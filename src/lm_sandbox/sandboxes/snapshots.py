@@ -62,10 +62,14 @@ class Snapshots:
         snapshot = await self._store.find(principal, snapshot_id)
         async with sandbox.changing:
             sandbox.require(SandboxState.RUNNING, SandboxState.STOPPED)
-            before, sandbox.state = sandbox.state, SandboxState.STOPPED
-            with self._service.noting_failure(sandbox), self._service.in_use(sandbox):
-                await self._driver.load(sandbox.id, self._store.folder(snapshot.id))
-            sandbox.state = before
+            # Nobody may use its files meanwhile: they are followed from outside.
+            before, sandbox.state = sandbox.state, SandboxState.CREATING
+            try:
+                with self._service.noting_failure(sandbox), self._service.in_use(sandbox):
+                    await self._driver.load(sandbox.id, self._store.folder(snapshot.id))
+            finally:
+                if sandbox.state is SandboxState.CREATING:
+                    sandbox.state = before
         return sandbox
 
     async def changes(self, principal: Principal, sandbox_id: str, snapshot_id: str) -> list[FileChange]:

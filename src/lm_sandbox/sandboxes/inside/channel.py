@@ -13,6 +13,7 @@ Message = dict[str, Any]
 MESSAGE_BYTES = 256 * 1024
 # What fits into one message whatever the host's socket buffers are; more travels in a file.
 INLINE_BYTES = 48 * 1024
+MAX_FDS = 8
 
 
 class Channel:
@@ -20,7 +21,8 @@ class Channel:
 
     Args:
         sock: Non-blocking; owned from now on.
-        on_message: Called with every message.
+        on_message: Called with every message; descriptors that came with it are under `fds`, and are
+            the receiver's to close.
         on_end: Called once, when the other side is gone.
     """
 
@@ -98,14 +100,24 @@ class Channel:
         self._waiting = []
 
     def _readable(self) -> None:
+        fds: list[int] = []
         try:
-            data = self._sock.recv(MESSAGE_BYTES)
+            data, fds, _, _ = socket.recv_fds(self._sock, MESSAGE_BYTES, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except OSError:
             data = b""
         if data:
-            self._on_message(json.loads(data))
+            self._on_message(_unpacked(json.loads(data), fds))
             return
         self.close()
         self._on_end()
+
+
+def _unpacked(message: Message, fds: list[int]) -> Message:
+    """Reads what travelled in a file, and puts the other descriptors, if any, under `fds`."""
+    if "payload" in message:
+        with os.fdopen(fds.pop(), "rb") as payload:
+            payload.seek(0)
+            message = json.load(payload)
+    return {**message, "fds": fds} if fds else message

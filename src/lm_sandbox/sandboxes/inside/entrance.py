@@ -1,7 +1,5 @@
 """The server side of a sandbox's zygote: what is started in the sandbox goes through here."""
 
-import asyncio
-import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,16 +7,13 @@ from functools import partial
 from itertools import count
 from typing import Protocol
 
-import anyio
-
 from lm_sandbox.errors import SandboxFailed
 from lm_sandbox.sandboxes.driver import CommandSpec, Limit
 from lm_sandbox.sandboxes.inside.channel import Channel, Message
 from lm_sandbox.sandboxes.inside.launch import Launcher
 from lm_sandbox.sandboxes.inside.process import ConfinedProcess, Pipes
+from lm_sandbox.sandboxes.inside.resident import Resident
 from lm_sandbox.sandboxes.inside.tree import COOKIE, kill_tree
-
-READY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +85,17 @@ class Entrance:
     """
 
     def __init__(self, launcher: Launcher, identity: Identity, init: int, bounds: Bounds) -> None:
-        self._launcher = launcher
         self._identity = identity
-        self._init = init
         self._bounds = bounds
-        self._zygote: Channel | None = None
-        self._ready = asyncio.Event()
-        self._start_lock = anyio.Lock()
+        self._zygote = Resident(
+            "zygote",
+            launcher=launcher,
+            order=identity.order(),
+            init=init,
+            alive=lambda: bounds.alive,
+            on_message=self._on_message,
+            on_end=self._on_end,
+        )
         self._running: dict[int, ConfinedProcess] = {}
         self._numbers = count(1)
 
@@ -107,51 +106,20 @@ class Entrance:
             SandboxFailed: the sandbox is dead.
         """
         for _ in range(2):
-            zygote = await self._zygote_of()
+            zygote = await self._zygote.channel()
             with suppress(BrokenPipeError):
                 return await self._spawn(zygote, command)
         raise SandboxFailed("The sandbox takes no more commands; make a new one.")
 
     def stop(self) -> None:
         """Ends the zygote, when everything it started was killed; the next command forks another."""
-        self._close_zygote()
+        self._zygote.close()
         self._lose_all(alive=True)
 
     def close(self) -> None:
         """Ends the zygote; commands that wait are told that the sandbox is dead."""
-        self._close_zygote()
+        self._zygote.close()
         self._lose_all(alive=False)
-
-    def _close_zygote(self) -> None:
-        if self._zygote is not None:
-            self._zygote.close()
-            self._zygote = None
-
-    async def _zygote_of(self) -> Channel:
-        async with self._start_lock:
-            if self._zygote is None or self._zygote.closed:
-                if not self._bounds.alive:
-                    raise SandboxFailed("The sandbox has ended on its own; make a new one.")
-                self._zygote = await self._start_zygote()
-            return self._zygote
-
-    async def _start_zygote(self) -> Channel:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        self._ready.clear()
-        zygote = Channel(ours, self._on_message, self._on_end)
-        with theirs:
-            sent = [theirs.fileno(), self._init, self._launcher.bpf]
-            await self._launcher.ask("zygote", self._identity.order(), sent)
-        try:
-            with anyio.fail_after(READY_S):
-                await self._ready.wait()
-        except TimeoutError as error:
-            zygote.close()
-            raise SandboxFailed("The sandbox does not take commands; make a new one.") from error
-        if zygote.closed:
-            raise SandboxFailed("The sandbox could not be entered; make a new one.")
-        return zygote
 
     async def _spawn(self, zygote: Channel, command: CommandSpec) -> ConfinedProcess:
         number = next(self._numbers)
@@ -183,9 +151,6 @@ class Entrance:
         return process
 
     def _on_message(self, message: Message) -> None:
-        if "ready" in message:
-            self._ready.set()
-            return
         process = self._running.get(message["id"])
         if process is not None:
             process.tell(message)
@@ -193,7 +158,6 @@ class Entrance:
                 del self._running[message["id"]]
 
     def _on_end(self) -> None:
-        self._ready.set()
         self._lose_all(alive=self._bounds.alive)
 
     def _lose_all(self, *, alive: bool) -> None:
@@ -207,9 +171,7 @@ class Entrance:
         return frozenset(hits | {Limit.DISK} if self._bounds.full else hits)
 
     async def _signal(self, number: int, signal_number: int) -> None:
-        if self._zygote is not None:
-            with suppress(BrokenPipeError):
-                await self._zygote.send({"id": number, "signal": signal_number})
+        await self._zygote.send_if_there({"id": number, "signal": signal_number})
 
     def _kill_tree(self, cookie: str, root: int) -> None:
         kill_tree(self._bounds.members, lambda frozen: self._bounds.freeze(frozen=frozen), root, cookie)

@@ -26,6 +26,7 @@ from typing import Any
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 import sockets  # type: ignore[import-not-found]
 import zygote  # type: ignore[import-not-found]
+from file_agent.serving import FileAgent  # type: ignore[import-not-found]
 
 sys.path.clear()
 
@@ -51,6 +52,7 @@ class Launcher:
         self.inits: dict[str, int] = {}
         self.cgroups: dict[str, list[str]] = {}
         self.zygotes: dict[str, int] = {}
+        self.file_agents: dict[str, int] = {}
         self.monitors: dict[str, int] = {}
 
     def serve(self) -> None:
@@ -95,7 +97,7 @@ class Launcher:
     def do_zygote(self, request: Message, fds: list[int]) -> Message:
         """Forks a zygote; descriptors: its socket, the init's pidfd, the filter."""
         sock, init, bpf = fds
-        self.inits[request["sandbox"]] = init
+        self.inits.setdefault(request["sandbox"], init)
         pid = os.fork()
         if pid == 0:
             _child(lambda: zygote.run(LIBC, request, sock, init, bpf))
@@ -110,10 +112,20 @@ class Launcher:
             _child(lambda: sockets.run(LIBC, request, reply, network))
         return {"pid": pid}
 
+    def do_files(self, request: Message, fds: list[int]) -> Message:
+        """Forks a file agent; descriptors: as for a zygote."""
+        sock, init, bpf = fds
+        self.inits.setdefault(request["sandbox"], init)
+        pid = os.fork()
+        if pid == 0:
+            _child(lambda: _become_file_agent(request, sock, init, bpf))
+        self.file_agents[request["sandbox"]] = pid
+        return {"pid": pid}
+
     def do_forget(self, request: Message, fds: list[int]) -> Message:
         """The server has ended a sandbox."""
         del fds
-        for known in (self.cgroups, self.zygotes, self.monitors):
+        for known in (self.cgroups, self.zygotes, self.file_agents, self.monitors):
             known.pop(request["sandbox"], None)
         init = self.inits.pop(request["sandbox"], None)
         if init is not None:
@@ -131,7 +143,7 @@ class Launcher:
         """Kills what is left and removes its cgroups."""
         for init in self.inits.values():
             _quietly(signal.pidfd_send_signal, init, signal.SIGKILL)
-        for pid in (*self.zygotes.values(), *self.monitors.values()):
+        for pid in (*self.zygotes.values(), *self.file_agents.values(), *self.monitors.values()):
             _quietly(os.kill, pid, signal.SIGKILL)
         paths = {path for paths in self.cgroups.values() for path in paths}
         for _ in range(PATIENCE):
@@ -143,6 +155,13 @@ class Launcher:
             time.sleep(0.02)
         for parent in set(map(os.path.dirname, paths)):
             _quietly(os.rmdir, parent)
+
+
+def _become_file_agent(request: Message, sock: int, init: int, bpf: int) -> None:
+    # Not the pid namespace: what it forks would be seen and signalled from inside.
+    namespaces = zygote.NAMESPACES & ~zygote.CLONE_NEWPID
+    zygote.confine(LIBC, request, sock, init, bpf, namespaces)
+    FileAgent(socket.socket(fileno=sock)).serve()
 
 
 def _become_bwrap(request: Message, fds: list[int]) -> None:

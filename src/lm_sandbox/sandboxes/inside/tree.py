@@ -8,6 +8,7 @@ it, and it ends with the sandbox.
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def kill_all(
         freeze: Stops (True) or goes on with (False) all of them.
         spared: What stays.
     """
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         freeze(True)
         try:
             doomed = [pid for pid in members() if pid not in spared and _is_alive(pid)]
@@ -100,6 +101,8 @@ def kill_all(
             freeze(False)
         if not doomed:
             return True
+        # What was killed needs a moment to die, the longer the busier the host is.
+        time.sleep(number / 1000)
     return False
 
 

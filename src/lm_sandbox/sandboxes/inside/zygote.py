@@ -20,7 +20,8 @@ Message = dict[str, Any]
 
 MESSAGE_BYTES = 256 * 1024
 MAX_FDS = 8
-NAMESPACES = 0x10000000 | 0x00020000 | 0x20000000 | 0x40000000 | 0x08000000 | 0x04000000 | 0x02000000
+CLONE_NEWPID = 0x20000000
+NAMESPACES = 0x10000000 | 0x00020000 | CLONE_NEWPID | 0x40000000 | 0x08000000 | 0x04000000 | 0x02000000
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
@@ -54,18 +55,29 @@ def join(cgroups: list[str]) -> None:
 
 def run(libc: ctypes.CDLL, request: Message, sock_fd: int, init: int, bpf: int) -> None:
     """Becomes the zygote of a sandbox; returns when the server closes the socket."""
+    oom = confine(libc, request, sock_fd, init, bpf)
+    Zygote(socket.socket(fileno=sock_fd), oom, request["env"]).serve()
+
+
+def confine(  # noqa: PLR0913, PLR0917 - what a process of ours is made of
+    libc: ctypes.CDLL, request: Message, sock_fd: int, init: int, bpf: int, namespaces: int = NAMESPACES
+) -> int:
+    """Enters the sandbox with nothing but the socket, and gives up every privilege.
+
+    Returns a descriptor of its out-of-memory score, or -1.
+    """
     join(request["cgroups"])
     oom = _oom_score(libc)
     program = os.pread(bpf, 1 << 20, 0)
     if request["uid"] is not None:
         # Before entering: an unprivileged user namespace forbids it afterwards.
         os.setgroups([])
-    _enter(libc, init)
+    _enter(libc, init, namespaces)
     _close_all_but({sock_fd, oom})
     _limit(request)
     _drop(libc, request)
     _confine(libc, program)
-    Zygote(socket.socket(fileno=sock_fd), oom, request["env"]).serve()
+    return oom
 
 
 def _oom_score(libc: ctypes.CDLL) -> int:
@@ -77,8 +89,8 @@ def _oom_score(libc: ctypes.CDLL) -> int:
         libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def _enter(libc: ctypes.CDLL, init: int) -> None:
-    if libc.setns(init, NAMESPACES) != 0:
+def _enter(libc: ctypes.CDLL, init: int, namespaces: int) -> None:
+    if libc.setns(init, namespaces) != 0:
         raise OSError(ctypes.get_errno(), "setns")
     os.chdir("/")
 

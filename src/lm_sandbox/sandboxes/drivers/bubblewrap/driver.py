@@ -43,6 +43,7 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.checks import (
 from lm_sandbox.sandboxes.drivers.bubblewrap.enforced import describe
 from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox, Holding
 from lm_sandbox.sandboxes.drivers.bubblewrap.uids import UidPool
+from lm_sandbox.sandboxes.files import SandboxFiles
 from lm_sandbox.sandboxes.inside.launch import Launcher, memory_file
 
 CREATE_S = 20.0
@@ -156,6 +157,10 @@ class BubblewrapDriver:
     async def stats(self, sandbox: SandboxId) -> Stats:
         """Tells what the sandbox uses now."""
         return self._find(sandbox).stats()
+
+    def files(self, sandbox: SandboxId) -> SandboxFiles:
+        """Returns the way to the sandbox's files."""
+        return self._find(sandbox).files
 
     async def destroy(self, sandbox: SandboxId) -> None:
         """Ends every process of the sandbox and removes all that belongs to it."""

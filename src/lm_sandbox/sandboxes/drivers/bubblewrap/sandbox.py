@@ -27,7 +27,9 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
     WORKSPACE,
 )
 from lm_sandbox.sandboxes.drivers.bubblewrap.cgroups import Group
+from lm_sandbox.sandboxes.inside.confined_files import ConfinedFiles
 from lm_sandbox.sandboxes.inside.entrance import Entrance, Identity
+from lm_sandbox.sandboxes.inside.file_questions import Questions
 from lm_sandbox.sandboxes.inside.launch import Launcher
 from lm_sandbox.sandboxes.inside.netns import NetworkNamespace
 from lm_sandbox.sandboxes.inside.process import ConfinedProcess
@@ -85,7 +87,9 @@ class BubblewrapSandbox:
         self._root_fd = os.open(f"/proc/{self._init_pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._root = Path(f"/proc/{os.getpid()}/fd/{self._root_fd}")
         self._storage = os.open(f"{self._root}{WORKSPACE}", os.O_RDONLY | os.O_CLOEXEC)
-        self._entrance = Entrance(launcher, self._identity(spec), self._init, self)
+        identity = self._identity(spec)
+        self._entrance = Entrance(launcher, identity, self._init, self)
+        self.files = ConfinedFiles(Questions(launcher, identity, self._init, lambda: self.alive))
         self.network = NetworkNamespace(launcher, self._init_pid, lambda: self.alive)
 
     @property
@@ -208,6 +212,7 @@ class BubblewrapSandbox:
         os.close(self._storage)
         os.close(self._root_fd)
         self._entrance.close()
+        self.files.close()
         with anyio.move_on_after(END_S):
             await anyio.wait_readable(self._init)
         os.close(self._init)
