@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lm_sandbox.sandboxes.inside.zygote import receive
+
 Message = dict[str, Any]
 
 MESSAGE_BYTES = 256 * 1024
@@ -102,7 +104,7 @@ class Channel:
     def _readable(self) -> None:
         fds: list[int] = []
         try:
-            data, fds, _, _ = socket.recv_fds(self._sock, MESSAGE_BYTES, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+            data, fds = receive(self._sock, MESSAGE_BYTES, MAX_FDS)
         except BlockingIOError:
             return
         except OSError:

@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import zygote  # type: ignore[import-not-found]
+
 from . import archives, operations, paths, searching, trees, walking
 from .refused import Refused
 from .uploads import Uploads
@@ -82,7 +84,7 @@ class FileAgent:
                 return
 
     def _answer(self) -> bool:
-        data, fds, _, _ = socket.recv_fds(self._sock, MESSAGE_BYTES, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+        data, fds = zygote.receive(self._sock, MESSAGE_BYTES, MAX_FDS)
         if not data:
             return False
         try:
