@@ -45,7 +45,12 @@ def get_services(connection: HTTPConnection) -> Services:
     return services
 
 
-Deps = Annotated[Services, Depends(get_services)]
+async def provide_services(connection: HTTPConnection) -> Services:
+    """Gives routes the services; what is not async would go through a thread."""
+    return get_services(connection)
+
+
+Deps = Annotated[Services, Depends(provide_services)]
 BEARER = HTTPBearer(auto_error=False, description="An API key, as printed at the first start.")
 
 

@@ -33,7 +33,7 @@ EVENTS: Responses = {200: {"content": {"text/event-stream": {}}}}
 BYTES: Responses = {200: {"content": {"application/octet-stream": {}}}}
 
 
-def find_command(sandbox_id: str, command_id: str, caller: SandboxCaller, deps: Deps) -> Command:
+async def find_command(sandbox_id: str, command_id: str, caller: SandboxCaller, deps: Deps) -> Command:
     """Finds the command that the path names.
 
     Raises:

@@ -59,7 +59,7 @@ SENT: dict[int | str, dict[str, Any]] = {
 }
 
 
-def path_in_url(request: Request) -> FilePath:
+async def path_in_url(request: Request) -> FilePath:
     """Reads the path as it was sent: what frameworks make of it loses bytes that are no UTF-8.
 
     Raises:

@@ -20,7 +20,7 @@ from lm_sandbox.surfaces.native.schemas import (
 ROUTER = APIRouter(prefix="/v1/sandboxes", tags=["sandboxes"], route_class=route_class(problem))
 
 
-def get_selection(
+async def get_selection(
     name: str | None = None,
     state: SandboxState | None = None,
     metadata: Annotated[list[str] | None, Query(description="key=value; all must be there")] = None,
