@@ -89,8 +89,11 @@ async def _every(client: httpx.AsyncClient, path: str) -> list[dict[str, Any]]:
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    table = Table(*COLUMNS)
+    table = Table()
+    for name in COLUMNS:
+        table.add_column(name, no_wrap=name == "id")
     for row in rows:
         times = [str(row[name])[:19].replace("T", " ") for name in COLUMNS[3:]]
-        table.add_row(*(str(row[name]) for name in COLUMNS[:3]), *times)
+        called = "" if row["name"] == row["id"] else row["name"]
+        table.add_row(row["id"], called, row["state"], *times)
     Console(highlight=False).print(table)
