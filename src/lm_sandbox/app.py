@@ -46,6 +46,7 @@ from lm_sandbox.surfaces.native import (
 )
 from lm_sandbox.surfaces.openai import chat, models
 from lm_sandbox.surfaces.openai.responses import routes as responses
+from lm_sandbox.surfaces.swagger import add_swagger
 
 DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
 MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER)
@@ -79,7 +80,10 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
+    add_swagger(app)
     return _furnished(app, settings, ROUTERS)
 
 

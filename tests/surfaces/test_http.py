@@ -66,6 +66,17 @@ async def test_health_and_docs_need_no_key(client: httpx.AsyncClient) -> None:
         assert (await client.get(path, headers={"Authorization": ""})).status_code == 200
 
 
+async def test_the_swagger_page_loads_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
+    page = await client.get("/docs", headers={"Authorization": ""})
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(loaded) >= 3
+    for address in loaded:
+        assert httpx.URL(address).host in {"", "test"}
+        answer = await client.get(address, headers={"Authorization": ""})
+        assert answer.status_code == 200
+        assert answer.content
+
+
 async def test_a_sandbox_is_made_used_listed_and_deleted(client: httpx.AsyncClient) -> None:
     made = (await client.post("/v1/sandboxes", json={"name": "mine", "env": {"A": "b"}})).json()
     assert made["state"] == "running"
