@@ -39,7 +39,7 @@ def settings(tmp_path: Path) -> Settings:
         data_dir=tmp_path,
         api_key=KEY,
         upstream=UpstreamSettings(ollama_url=NOWHERE, lmstudio_url=NOWHERE),
-    )
+    ).for_one_use()
 
 
 @pytest.fixture
@@ -81,6 +81,8 @@ def command_env(tmp_path: Path) -> dict[str, str]:
         "LM_SANDBOX_DATA_DIR": str(tmp_path / "data"),
         "LM_SANDBOX_UPSTREAM__OLLAMA_URL": NOWHERE,
         "LM_SANDBOX_UPSTREAM__LMSTUDIO_URL": NOWHERE,
+        # What is counted in tests must not be what the server makes ahead.
+        "LM_SANDBOX_SANDBOX__WARM": "0",
     }
 
 

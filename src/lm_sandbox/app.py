@@ -22,8 +22,10 @@ from lm_sandbox.models.engines.llamacpp import LlamaCppEngine
 from lm_sandbox.models.engines.ollama import OllamaEngine
 from lm_sandbox.models.engines.openai import OpenAIEngine, Upstream
 from lm_sandbox.models.registry import ModelRegistry
+from lm_sandbox.sandboxes.admission import default_limits
 from lm_sandbox.sandboxes.driver import MIB, SandboxDriver
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
+from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.service import SandboxService
@@ -140,7 +142,9 @@ def local_key(settings: Settings) -> LocalKey:
 
 def build_driver(settings: Settings) -> SandboxDriver:
     """Builds the driver that makes sandboxes."""
-    return BubblewrapDriver(require_cgroups=settings.sandbox.require_cgroups)
+    sandbox = settings.sandbox
+    warm = Warm(sandbox.warm, default_limits(sandbox)) if sandbox.warm else None
+    return BubblewrapDriver(require_cgroups=sandbox.require_cgroups, warm=warm)
 
 
 def build_registry(settings: Settings) -> ModelRegistry:

@@ -5,7 +5,7 @@ command line flags. A component is handed its own subtree only.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -38,6 +38,9 @@ class SandboxSettings(Section):
         True, description="refuse to start where only rlimits could hold memory and processes"
     )
     open_files: Positive = Field(4096, description="descriptors one process may hold")
+    warm: int = Field(
+        2, ge=0, le=64, description="sandboxes that a server keeps ready, so that making one takes no time"
+    )
     max_sandboxes: Positive = Field(256, description="sandboxes alive at once")
     idle_timeout_s: PositiveSeconds = Field(1800.0, description="a sandbox unused for so long is deleted")
     max_idle_timeout_s: PositiveSeconds = Field(
@@ -135,6 +138,10 @@ class Settings(BaseSettings):
     llamacpp: LlamaCppSettings = LlamaCppSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     agent: AgentSettings = AgentSettings()
+
+    def for_one_use(self) -> Self:
+        """Returns the same for a program that ends soon, and so keeps nothing ready."""
+        return self.model_copy(update={"sandbox": self.sandbox.model_copy(update={"warm": 0})})
 
     @classmethod
     def settings_customise_sources(

@@ -63,6 +63,7 @@ async def connect(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         async with _client_of(server, settings) as client:
             yield client
         return
+    settings = settings.for_one_use()
     app = create_app(settings)
     async with start_services(settings) as services, anyio.create_task_group() as tasks:
         app.state.services = services

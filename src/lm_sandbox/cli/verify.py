@@ -30,7 +30,7 @@ async def report(settings: Settings, *, as_json: bool) -> int:
         raise DriverUnavailable(f"The attempts are written for {MACHINE}; this is {platform.machine()}.")
     outcomes: list[Outcome] = []
     progress = Progress(transient=True, console=Console(stderr=True), disable=as_json)
-    async with build_driver(settings) as driver, verification(driver) as (sandbox, enforced):
+    async with build_driver(settings.for_one_use()) as driver, verification(driver) as (sandbox, enforced):
         with progress:
             for attempt in progress.track(ATTEMPTS, description="Trying to break out"):
                 outcomes.append(await sandbox.run(attempt))  # noqa: PERF401 - told as it goes

@@ -111,6 +111,14 @@ class Entrance:
                 return await self._spawn(zygote, command)
         raise SandboxFailed("The sandbox takes no more commands; make a new one.")
 
+    async def warm_up(self) -> None:
+        """Has the zygote forked before the first command.
+
+        Raises:
+            SandboxFailed: the sandbox is dead.
+        """
+        await self._zygote.channel()
+
     def stop(self) -> None:
         """Ends the zygote, when everything it started was killed; the next command forks another."""
         self._zygote.close()

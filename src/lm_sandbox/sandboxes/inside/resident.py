@@ -81,15 +81,18 @@ class Resident:
         ours.setblocking(False)
         self._ready.clear()
         channel = Channel(ours, self._on_message, self._on_end)
-        with theirs:
-            sent = [theirs.fileno(), self._init, self._launcher.bpf]
-            await self._launcher.ask(self._kind, self._order, sent)
         try:
+            with theirs:
+                sent = [theirs.fileno(), self._init, self._launcher.bpf]
+                await self._launcher.ask(self._kind, self._order, sent)
             with anyio.fail_after(READY_S):
                 await self._ready.wait()
-        except TimeoutError as error:
+        except BaseException as error:
+            # The process lives as long as this end is open.
             channel.close()
-            raise SandboxFailed("The sandbox does not answer; make a new one.") from error
+            if isinstance(error, TimeoutError):
+                raise SandboxFailed("The sandbox does not answer; make a new one.") from error
+            raise
         if channel.closed:
             raise SandboxFailed("The sandbox could not be entered; make a new one.")
         return channel

@@ -27,6 +27,7 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
     WORKSPACE,
 )
 from lm_sandbox.sandboxes.drivers.bubblewrap.cgroups import Group
+from lm_sandbox.sandboxes.drivers.bubblewrap.enforced import describe
 from lm_sandbox.sandboxes.inside.confined_files import ConfinedFiles
 from lm_sandbox.sandboxes.inside.entrance import Entrance, Identity
 from lm_sandbox.sandboxes.inside.file_questions import Questions
@@ -61,6 +62,11 @@ class Holding:
 class BubblewrapSandbox:
     """A sandbox whose init is up; implements `Bounds`.
 
+    Attributes:
+        env: Variables of every command.
+        uid: Its host user, or None for the server's own.
+        enforced: What holds it.
+
     Args:
         sandbox: Its id.
         spec: What it was made from.
@@ -76,7 +82,9 @@ class BubblewrapSandbox:
         launcher: Launcher,
     ) -> None:
         self.id = sandbox
+        self.env = dict(spec.env)
         self.uid = holding.uid
+        self.enforced = describe(spec.limits, uid=holding.uid, group=holding.group)
         self._group = holding.group
         self._launcher = launcher
         self._paused = False
@@ -129,7 +137,15 @@ class BubblewrapSandbox:
         Raises:
             SandboxFailed: the sandbox is dead.
         """
-        return await self._entrance.spawn(command)
+        return await self._entrance.spawn(replace(command, env={**self.env, **command.env}))
+
+    async def warm_up(self) -> None:
+        """Starts what the first command would have to wait for.
+
+        Raises:
+            SandboxFailed: the sandbox is dead.
+        """
+        await self._entrance.warm_up()
 
     async def set_state(self, state: RunState) -> None:
         """Lets it run, halts its processes, or ends them.
@@ -235,7 +251,7 @@ class BubblewrapSandbox:
             uid=SANDBOX_UID,
             cgroups=tuple(self._group.paths) if self._group else (),
             rlimits=rlimits,
-            env={**ENVIRONMENT, **spec.env},
+            env=ENVIRONMENT,
         )
 
 
