@@ -20,6 +20,7 @@ serve: setup
 
 ## test: set up, then run every test
 test: setup-dev
+	@scripts/system-packages test
 	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
 ## lint: format check, lint, types, import contracts
