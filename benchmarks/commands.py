@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -62,30 +62,37 @@ async def through_the_driver() -> AsyncIterator[Way]:
 
 
 @asynccontextmanager
-async def over_http() -> AsyncIterator[tuple[Way, Way]]:
+async def server(settings: Mapping[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+    """A real server with a data directory of its own, and a client of it."""
     with tempfile.TemporaryDirectory() as folder:
         key = "a-key-for-the-benchmark"
-        env = os.environ | {"LM_SANDBOX_DATA_DIR": folder, "LM_SANDBOX_API_KEY": key}
-        server = await asyncio.create_subprocess_exec(
+        env = {**os.environ, "LM_SANDBOX_DATA_DIR": folder, "LM_SANDBOX_API_KEY": key, **settings}
+        process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("lm-sandbox")), "serve", "--port", "0",
             stdout=asyncio.subprocess.PIPE, env=env,
         )  # fmt: skip
-        assert server.stdout is not None
-        url = (await server.stdout.readline()).split()[3].decode()
+        assert process.stdout is not None
+        url = (await process.stdout.readline()).split()[3].decode()
         async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}) as client:
-            made = (await client.post("/v1/sandboxes", json={})).json()
+            yield client
+        process.terminate()
+        await process.wait()
 
-            async def command() -> None:
-                path = f"/v1/sandboxes/{made['id']}/commands"
-                answer = await client.post(path, json={"command": SCRIPT})
-                assert answer.json()["stdout"] == "hi\n"
 
-            async def health() -> None:
-                assert (await client.get("/healthz")).is_success
+@asynccontextmanager
+async def over_http() -> AsyncIterator[tuple[Way, Way]]:
+    async with server({}) as client:
+        made = (await client.post("/v1/sandboxes", json={})).json()
 
-            yield command, health
-        server.terminate()
-        await server.wait()
+        async def command() -> None:
+            path = f"/v1/sandboxes/{made['id']}/commands"
+            answer = await client.post(path, json={"command": SCRIPT})
+            assert answer.json()["stdout"] == "hi\n"
+
+        async def health() -> None:
+            assert (await client.get("/healthz")).is_success
+
+        yield command, health
 
 
 @asynccontextmanager
