@@ -19,6 +19,7 @@ from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshots import Snapshots
 
 
@@ -35,6 +36,7 @@ class Services:
     conversations: Conversations
     links: PortLinks
     ports: Ports
+    shells: Shells
 
 
 def get_services(connection: HTTPConnection) -> Services:

@@ -4,16 +4,41 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import anyio.to_thread
-from anyio.abc import ByteReceiveStream, ByteSendStream
+from anyio.abc import ByteSendStream
 
 from lm_sandbox.errors import SandboxFailed
-from lm_sandbox.sandboxes.driver import Exit, Limit
+from lm_sandbox.sandboxes.driver import CommandSpec, Exit, Limit, OutputStream
 from lm_sandbox.sandboxes.inside.channel import Message
+from lm_sandbox.sandboxes.inside.moment import Moment
 from lm_sandbox.sandboxes.inside.pipes import PipeReader, PipeWriter
 
 Signal = Callable[[int], Awaitable[None]]
+
+
+class Hits(Protocol):
+    """Counts how often the limits of a sandbox are hit, from a mark on."""
+
+    def mark(self) -> None:
+        """Counts from now on."""
+        ...
+
+    def new(self) -> frozenset[Limit]:
+        """Tells which were hit since."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The server's ends of a command's pipes; None for those it has not got."""
+
+    stdout: int
+    stderr: int
+    stdin: int | None
+    channel: int | None
 
 
 class ConfinedProcess:
@@ -21,29 +46,33 @@ class ConfinedProcess:
 
     Args:
         number: Names it to the zygote.
-        streams: The server's ends: standard output, standard error, and standard input or None.
-        hits: Tells which limits have been hit since the command started.
+        ends: The server's ends of its pipes; owned from now on.
+        hits: Tells which limits have been hit since its mark.
         send_signal: Sends a signal to its process group.
         kill_tree: Kills all that descends from a first process.
+        interrupt: Sends a signal to a first process and kills what it started since a moment.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what can be done to it
         self,
         number: int,
-        streams: tuple[int, int, int | None],
+        ends: Ends,
         *,
-        hits: Callable[[], frozenset[Limit]],
+        hits: Hits,
         send_signal: Signal,
         kill_tree: Callable[[int], None],
+        interrupt: Callable[[int, int, Moment], None],
     ) -> None:
-        stdout, stderr, stdin = streams
         self.number = number
-        self.stdout: ByteReceiveStream = PipeReader(stdout)
-        self.stderr: ByteReceiveStream = PipeReader(stderr)
-        self.stdin: ByteSendStream | None = None if stdin is None else PipeWriter(stdin)
+        self.stdout: OutputStream = PipeReader(ends.stdout)
+        self.stderr: OutputStream = PipeReader(ends.stderr)
+        self.stdin: ByteSendStream | None = None if ends.stdin is None else PipeWriter(ends.stdin)
+        self.channel: OutputStream | None = None if ends.channel is None else PipeReader(ends.channel)
         self._hits = hits
         self._send_signal = send_signal
         self._kill_tree = kill_tree
+        self._interrupt = interrupt
+        self._since = Moment(0, 0)
         loop = asyncio.get_running_loop()
         self._started: asyncio.Future[int | None] = loop.create_future()
         self._ended: asyncio.Future[Exit | None] = loop.create_future()
@@ -54,7 +83,7 @@ class ConfinedProcess:
             self._started.set_result(message["pid"])
         if "code" in message and not self._ended.done():
             code = message["code"]
-            limits = self._hits()
+            limits = self._hits.new()
             if message.get("busy"):
                 limits |= {Limit.PIDS}
             ended = Exit(code, None, limits) if code >= 0 else Exit(None, -code, limits)
@@ -62,7 +91,7 @@ class ConfinedProcess:
 
     def lost(self, *, sandbox_alive: bool) -> None:
         """The zygote is gone: how the command ended will never be known."""
-        killed = Exit(None, int(signal.SIGKILL), self._hits()) if sandbox_alive else None
+        killed = Exit(None, int(signal.SIGKILL), self._hits.new()) if sandbox_alive else None
         self._end(killed)
 
     async def wait(self) -> Exit:
@@ -87,12 +116,26 @@ class ConfinedProcess:
         if pid is not None:
             await anyio.to_thread.run_sync(self._kill_tree, pid)
 
+    def mark(self) -> None:
+        """Remembers this moment for `interrupt` and `limits_hit`."""
+        self._since = Moment.now()
+        self._hits.mark()
+
+    async def interrupt(self, number: int) -> None:
+        """Sends a signal to the program alone, and kills what it started since the mark."""
+        pid = await asyncio.shield(self._started)
+        if pid is not None and not self._ended.done():
+            await anyio.to_thread.run_sync(self._interrupt, pid, number, self._since)
+
+    def limits_hit(self) -> frozenset[Limit]:
+        """Tells which limits were hit since the mark."""
+        return self._hits.new()
+
     async def aclose(self) -> None:
         """Closes the streams."""
-        await self.stdout.aclose()
-        await self.stderr.aclose()
-        if self.stdin is not None:
-            await self.stdin.aclose()
+        for stream in (self.stdout, self.stderr, self.stdin, self.channel):
+            if stream is not None:
+                await stream.aclose()
 
     def _end(self, ended: Exit | None) -> None:
         if not self._started.done():
@@ -105,19 +148,22 @@ class Pipes:
     """The pipes of one command, while it is started.
 
     Attributes:
-        ours: The server's ends: standard output, standard error, and standard input or None.
-        theirs: The command's ends, in the same order; closed by `close`.
+        ours: The server's ends.
+        theirs: The command's ends: of its output, its error output, its input and its channel.
 
     Args:
-        stdin: Whether it gets one for its input.
+        command: Says which it gets.
     """
 
-    def __init__(self, *, stdin: bool) -> None:
+    def __init__(self, command: CommandSpec) -> None:
         out, error = _pipe(), _pipe()
-        feed = _pipe() if stdin else None
-        self.ours = (out[0], error[0], feed[1] if feed else None)
-        self.theirs = [out[1], error[1], *([feed[0]] if feed else [])]
-        for fd in self.ours:
+        feed = _pipe() if command.stdin else None
+        channel = _pipe() if command.channel else None
+        self.ours = Ends(out[0], error[0], feed and feed[1], channel and channel[0])
+        self.theirs = [out[1], error[1]]
+        self.theirs += [feed[0]] if feed else []
+        self.theirs += [channel[1]] if channel else []
+        for fd in (self.ours.stdout, self.ours.stderr, self.ours.stdin, self.ours.channel):
             if fd is not None:
                 os.set_blocking(fd, False)
 

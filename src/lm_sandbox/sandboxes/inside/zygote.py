@@ -185,10 +185,12 @@ class Zygote:
         return True
 
     def _start(self, request: Message, fds: list[int]) -> None:
-        stdin = fds[2] if request["stdin"] else self.null
+        given = iter(fds[2:])
+        streams = [next(given) if request["stdin"] else self.null, fds[0], fds[1]]
+        streams += [next(given)] if request["channel"] else []
         try:
             os.chdir(request["cwd"])
-            pid = self._spawn(request, stdin, fds[0], fds[1])
+            pid = self._spawn(request, streams)
         except OSError as error:
             self._refuse(request, fds[1], error)
             return
@@ -197,10 +199,10 @@ class Zygote:
         self.pids[pid] = request["id"]
         self._tell({"id": request["id"], "pid": pid})
 
-    def _spawn(self, request: Message, stdin: int, stdout: int, stderr: int) -> int:
+    def _spawn(self, request: Message, streams: list[int]) -> int:
         env = self.env | request["env"]
         argv = request["argv"]
-        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((stdin, stdout, stderr))]
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(streams)]
         self._oom(OOM_PROGRAM)
         try:
             problem = FileNotFoundError(errno.ENOENT, argv[0])
