@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,16 +88,23 @@ def command_env(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def server(command_env: dict[str, str], tmp_path: Path) -> Iterator[Server]:
+def server(command_env: dict[str, str]) -> Iterator[Server]:
+    with serving(command_env) as (_, started):
+        yield started
+
+
+@contextmanager
+def serving(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], Server]]:
+    """Runs a real server, which is stopped at the end unless it was killed before."""
     process = subprocess.Popen(
         [lm_sandbox(), "serve", "--port", "0"],
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.DEVNULL,
         text=True,
-        env=command_env,
+        env=env,
     )
     try:
-        yield _read_announcement(process, tmp_path / "data")
+        yield process, _read_announcement(process, Path(env["LM_SANDBOX_DATA_DIR"]))
     finally:
         process.terminate()
         process.communicate(timeout=START_S)

@@ -26,8 +26,10 @@ from lm_sandbox.sandboxes.admission import default_limits
 from lm_sandbox.sandboxes.driver import MIB, SandboxDriver
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
 from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm
+from lm_sandbox.sandboxes.inside.launch import Recovery
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.ports import Ports
+from lm_sandbox.sandboxes.sandbox_store import SandboxStore
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
@@ -122,7 +124,8 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         tasks = await exits.enter_async_context(anyio.create_task_group())
         exits.callback(tasks.cancel_scope.cancel)
         networks = Networks(driver, keys=keys.lent, models=StreamingASGITransport(inside, tasks))
-        service = SandboxService(driver, settings.sandbox, store, spool, networks=networks)
+        records = SandboxStore(database)
+        service = SandboxService(driver, settings.sandbox, store, records, spool, networks=networks)
         service = await exits.enter_async_context(service)
         inside.state.services = services = Services(
             keys=keys,
@@ -148,7 +151,9 @@ def build_driver(settings: Settings) -> SandboxDriver:
     """Builds the driver that makes sandboxes."""
     sandbox = settings.sandbox
     warm = Warm(sandbox.warm, default_limits(sandbox)) if sandbox.warm else None
-    return BubblewrapDriver(require_cgroups=sandbox.require_cgroups, warm=warm)
+    wait_s = sandbox.recovery_s
+    recovery = Recovery(settings.data_dir / "launchers", wait_s) if wait_s else None
+    return BubblewrapDriver(require_cgroups=sandbox.require_cgroups, warm=warm, recovery=recovery)
 
 
 def build_registry(settings: Settings) -> ModelRegistry:

@@ -49,6 +49,11 @@ class SandboxSettings(Section):
     max_age_s: PositiveSeconds | None = Field(
         None, description="a sandbox is deleted so long after it was made; default: never"
     )
+    recovery_s: float = Field(
+        600.0,
+        ge=0,
+        description="how long the sandboxes of a killed server wait for another one; 0 ends them with it",
+    )
     shells: Positive = Field(32, description="shells that stay in one sandbox")
     command_timeout_s: PositiveSeconds = Field(120.0, description="wall time of a command that names none")
     max_command_timeout_s: PositiveSeconds = Field(
@@ -141,8 +146,10 @@ class Settings(BaseSettings):
     agent: AgentSettings = AgentSettings()
 
     def for_one_use(self) -> Self:
-        """Returns the same for a program that ends soon, and so keeps nothing ready."""
-        return self.model_copy(update={"sandbox": self.sandbox.model_copy(update={"warm": 0})})
+        """Returns the same for a program that ends soon, and so keeps nothing ready and nothing for later."""
+        return self.model_copy(
+            update={"sandbox": self.sandbox.model_copy(update={"warm": 0, "recovery_s": 0.0})}
+        )
 
     @classmethod
     def settings_customise_sources(

@@ -11,6 +11,7 @@ from anyio.abc import ByteSendStream
 
 from lm_sandbox.errors import SandboxNotFound, Unreachable
 from lm_sandbox.sandboxes.driver import (
+    Adopted,
     Check,
     CommandSpec,
     Door,
@@ -90,6 +91,9 @@ class FakeDriver:
 
     async def __aexit__(self, *exc: object) -> None:
         self.alive.clear()
+
+    async def adopt(self) -> list[Adopted]:
+        return []
 
     async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:
         if self.refuse is not None:

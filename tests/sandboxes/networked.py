@@ -20,6 +20,7 @@ from lm_sandbox.sandboxes.events import Event, EventKind
 from lm_sandbox.sandboxes.hosts import Address
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.sandbox import Change, NewCommand, NewSandbox
+from lm_sandbox.sandboxes.sandbox_store import SandboxStore
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.storage.database import Database
@@ -76,7 +77,12 @@ async def box(*rules: str, mode: EgressMode = EgressMode.ALLOWLIST) -> AsyncIter
         Database(Path(folder) / "test.db") as database,
         SnapshotStore(database, Path(folder) / "snapshots", MIB) as snapshots,
         SandboxService(
-            driver, SandboxSettings(), snapshots, Path(folder) / "spool", networks=networks
+            driver,
+            SandboxSettings(),
+            snapshots,
+            SandboxStore(database),
+            Path(folder) / "spool",
+            networks=networks,
         ) as service,
     ):
         new = NewSandbox(limits=SMALL, egress=EgressPolicy.parse(mode, rules))

@@ -16,6 +16,7 @@ from lm_sandbox.errors import (
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.driver import MIB, Limits
 from lm_sandbox.sandboxes.sandbox import NewCommand, NewSandbox, SandboxState
+from lm_sandbox.sandboxes.sandbox_store import SandboxStore
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.storage.database import Database
@@ -51,7 +52,9 @@ async def service(driver: FakeDriver, clock: Clock, tmp_path: Path) -> AsyncIter
     async with (
         Database(tmp_path / "test.db") as database,
         SnapshotStore(database, tmp_path / "snapshots", 10 * MIB) as snapshots,
-        SandboxService(driver, settings, snapshots, tmp_path / "spool", clock=clock) as started,
+        SandboxService(
+            driver, settings, snapshots, SandboxStore(database), tmp_path / "spool", clock=clock
+        ) as started,
     ):
         yield started
 

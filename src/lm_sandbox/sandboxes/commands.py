@@ -2,7 +2,7 @@
 
 import math
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Self
@@ -11,7 +11,7 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
 
 from lm_sandbox.errors import SandboxFailed
-from lm_sandbox.sandboxes.driver import CommandSpec, Exit, Limit, Process
+from lm_sandbox.sandboxes.driver import CommandSpec, Exit, Limit, OutputStream, Process
 from lm_sandbox.sandboxes.output import Capture, OutputChunk, Stream
 
 READ_BYTES = 64 * 1024
@@ -37,6 +37,7 @@ class CommandRequest:
         timeout_s: Wall time after which it is killed.
         max_output_bytes: Bytes kept of each stream.
         output_limit_bytes: Written bytes, both streams together, after which it is killed.
+        lasting: Whether it goes on when the server is killed.
     """
 
     argv: tuple[str, ...]
@@ -48,6 +49,7 @@ class CommandRequest:
     stdin: bytes | None = None
     keep_stdin_open: bool = False
     detach: bool = False
+    lasting: bool = False
 
     def spec(self) -> CommandSpec:
         """Returns what the driver needs to know of it."""
@@ -97,7 +99,11 @@ class CommandResult:
 
 
 async def run_command(
-    command_id: str, process: Process, request: CommandRequest, sink: Sink | None = None
+    command_id: str,
+    process: Process,
+    request: CommandRequest,
+    sink: Sink | None = None,
+    sources: Mapping[Stream, OutputStream] | None = None,
 ) -> CommandResult:
     """Waits for a started command, whatever it does, and closes its streams.
 
@@ -108,11 +114,13 @@ async def run_command(
         process: The started program.
         request: Its bounds.
         sink: Gets every chunk as it comes; the command waits while the sink does.
+        sources: Where its output is read, if not from the program itself.
 
     Raises:
         SandboxFailed: the sandbox died under the command.
     """
-    return await _Execution(command_id, process, request, sink).run()
+    own = {Stream.STDOUT: process.stdout, Stream.STDERR: process.stderr}
+    return await _Execution(command_id, process, request, sink, sources or own).run()
 
 
 async def end_command(process: Process, request: CommandRequest) -> None:
@@ -124,11 +132,19 @@ async def end_command(process: Process, request: CommandRequest) -> None:
 
 
 class _Execution:
-    def __init__(self, command_id: str, process: Process, request: CommandRequest, sink: Sink | None) -> None:
+    def __init__(
+        self,
+        command_id: str,
+        process: Process,
+        request: CommandRequest,
+        sink: Sink | None,
+        sources: Mapping[Stream, OutputStream],
+    ) -> None:
         self._id = command_id
         self._process = process
         self._request = request
         self._sink = sink
+        self._sources = sources
         self._captures = {stream: Capture(request.max_output_bytes) for stream in Stream}
         self._limits: set[Limit] = set()
         self._ended = False
@@ -160,8 +176,8 @@ class _Execution:
 
     async def _wait(self, streams: TaskGroup) -> Exit:
         process = self._process
-        streams.start_soon(self._read, Stream.STDOUT, process.stdout)
-        streams.start_soon(self._read, Stream.STDERR, process.stderr)
+        for stream, source in self._sources.items():
+            streams.start_soon(self._read, stream, source)
         if process.stdin is not None:
             streams.start_soon(self._feed, process.stdin)
         with anyio.move_on_after(self._request.timeout_s) as deadline:

@@ -77,6 +77,7 @@ class CommandSpec:
         env: Added to the sandbox's own variables.
         stdin: Whether the program gets a pipe; otherwise it reads an empty input.
         channel: Whether it gets a pipe as descriptor 3, to tell more than its output.
+        name: By what another server knows it again when this one is killed; None ends it with the server.
     """
 
     argv: tuple[str, ...]
@@ -84,6 +85,7 @@ class CommandSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     stdin: bool = False
     channel: bool = False
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,27 @@ class OutputStream(ByteReceiveStream):
         """
 
 
+class MovableStream(OutputStream):
+    """What a program writes, where it can go to a file without passing through this process."""
+
+    @abstractmethod
+    async def ready(self) -> int:
+        """Waits until bytes are there, and tells how many.
+
+        Raises:
+            anyio.EndOfStream: nobody can write any more.
+            anyio.ClosedResourceError: this end was closed.
+        """
+
+    @abstractmethod
+    def move(self, fd: int, offset: int, size: int) -> int:
+        """Moves bytes that are there into a file, so that they are always either here or there.
+
+        Raises:
+            OSError: the file does not take them.
+        """
+
+
 class Process(Protocol):
     """A command that runs; `kill` and `interrupt` may be called at any time."""
 
@@ -246,6 +269,21 @@ class Process(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A sandbox that an earlier, killed server has left.
+
+    Attributes:
+        sandbox: Its id.
+        enforced: What holds it.
+        processes: Those of its programs that have names.
+    """
+
+    sandbox: SandboxId
+    enforced: Enforced
+    processes: Mapping[str, Process]
+
+
 class SandboxDriver(Protocol):
     """Makes and holds sandboxes."""
 
@@ -265,6 +303,14 @@ class SandboxDriver(Protocol):
 
     async def __aexit__(self, *exc: object) -> None:
         """Destroys every sandbox and leaves no process, mount, cgroup or file behind."""
+        ...
+
+    async def adopt(self) -> list[Adopted]:
+        """Takes over what a killed server has left; what ran there without a name is ended.
+
+        Raises:
+            DriverUnavailable: the host refused.
+        """
         ...
 
     async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:

@@ -7,11 +7,12 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import anyio
 import anyio.to_thread
 
+from lm_sandbox.sandboxes.driver import MovableStream, OutputStream
 from lm_sandbox.sandboxes.output import OutputChunk, Stream
 
 MEMORY_BYTES = 32 * 1024
@@ -54,6 +55,7 @@ class OutputLog:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._kept: Path | None = None
         self._memory = bytearray()
         self._file: BinaryIO | None = None
         self._size = 0
@@ -63,6 +65,45 @@ class OutputLog:
         self._news = anyio.Event()
         self.ended = False
         self.complete = True
+
+    @classmethod
+    def keep(cls, path: Path) -> Self:
+        """Returns a log that writes everything to a file at once, which another server can `load`.
+
+        Raises:
+            OSError: the file cannot be made.
+        """
+        log = cls(path.parent)
+        log._kept = path
+        log._file = path.open("x+b", buffering=0)
+        return log
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Returns the log that an earlier server has kept, as far as it was written.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        log = cls(path.parent)
+        log._kept = path
+        log._file = path.open("r+b", buffering=0)
+        with path.open("rb") as written:
+            end = written.seek(0, os.SEEK_END)
+            while log._size + HEADER.size <= end:
+                written.seek(log._size)
+                stream, wanted = HEADER.unpack(written.read(HEADER.size))
+                size = min(wanted, end - log._size - HEADER.size)
+                if size < wanted:
+                    _write_all(log._file.fileno(), HEADER.pack(stream, size), log._size)
+                log._size += HEADER.size + size
+                log._count(stream, size)
+        return log
+
+    @property
+    def totals(self) -> dict[Stream, int]:
+        """Bytes of each stream in the log."""
+        return dict(zip(STREAMS, self._offsets, strict=True))
 
     @property
     def total(self) -> int:
@@ -84,10 +125,27 @@ class OutputLog:
             except OSError:
                 self.complete = False
                 return
-            self._offsets[STREAMS.index(stream)] += len(data)
-            if self.total - self._marks[-1].total >= MARK_BYTES:
-                self._marks.append(_Mark(self._size, (self._offsets[0], self._offsets[1])))
+            self._count(STREAMS.index(stream), len(data))
             self._tell()
+
+    async def move(self, stream: Stream, source: MovableStream, size: int) -> bytes | None:
+        """Moves bytes that are there into the log, and returns them; None where it takes no more.
+
+        Whoever is killed meanwhile has lost none of them, and has none twice.
+        """
+        async with self._lock:
+            if self._file is None or not self.complete or self.ended:
+                return None
+            fd = self._file.fileno()
+            try:
+                data = await anyio.to_thread.run_sync(_move, stream, source, size, fd, self._size)
+            except OSError:
+                self.complete = False
+                return None
+            self._size += HEADER.size + len(data)
+            self._count(STREAMS.index(stream), len(data))
+            self._tell()
+        return data
 
     def end(self) -> None:
         """Says that nothing more will come."""
@@ -104,6 +162,8 @@ class OutputLog:
         if self._file is not None:
             self._file.close()
             self._file = None
+        if self._kept is not None:
+            self._kept.unlink(missing_ok=True)
         self.end()
 
     async def read(self, after: int) -> list[LoggedChunk]:
@@ -145,6 +205,11 @@ class OutputLog:
                 return
             await news.wait()
 
+    def _count(self, stream: int, size: int) -> None:
+        self._offsets[stream] += size
+        if self.total - self._marks[-1].total >= MARK_BYTES:
+            self._marks.append(_Mark(self._size, (self._offsets[0], self._offsets[1])))
+
     async def _write(self, frame: bytes) -> None:
         if self._file is None and self._size + len(frame) > MEMORY_BYTES:
             self._file = await anyio.to_thread.run_sync(self._roll)
@@ -172,6 +237,56 @@ class OutputLog:
     def _tell(self) -> None:
         self._news.set()
         self._news = anyio.Event()
+
+
+class LoggedStream(OutputStream):
+    """A stream that is in the log before anybody has read it.
+
+    Args:
+        source: What the program writes.
+        log: Takes it.
+        stream: Under which name.
+    """
+
+    def __init__(self, source: MovableStream, log: OutputLog, stream: Stream) -> None:
+        self._source = source
+        self._log = log
+        self._stream = stream
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Waits for the next bytes.
+
+        Raises:
+            anyio.EndOfStream: nobody can write any more.
+            anyio.ClosedResourceError: this end was closed.
+        """
+        size = min(await self._source.ready(), max_bytes)
+        data = await self._log.move(self._stream, self._source, size)
+        return self.receive_nowait(max_bytes) if data is None else data
+
+    def receive_nowait(self, max_bytes: int = 65536) -> bytes:
+        """Returns what is there already, without the log.
+
+        Raises:
+            anyio.WouldBlock: nothing is.
+            anyio.EndOfStream: nobody can write any more.
+            anyio.ClosedResourceError: this end was closed.
+        """
+        return self._source.receive_nowait(max_bytes)
+
+    async def aclose(self) -> None:
+        """Closes the stream."""
+        await self._source.aclose()
+
+
+def _move(stream: Stream, source: MovableStream, size: int, fd: int, place: int) -> bytes:
+    # A header that promises more than follows is put right by `load`.
+    _write_all(fd, HEADER.pack(STREAMS.index(stream), size), place)
+    start = place + HEADER.size
+    moved = source.move(fd, start, size)
+    if moved < size:
+        _write_all(fd, HEADER.pack(STREAMS.index(stream), moved), place)
+    return os.pread(fd, moved, start)
 
 
 def _pieces(data: bytes) -> list[tuple[int, bytes]]:

@@ -4,6 +4,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from lm_sandbox.config import SandboxSettings
@@ -11,9 +12,11 @@ from lm_sandbox.errors import Conflict, Gone, NoCapacity, SandboxNotFound
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.admission import admit_lifetime
 from lm_sandbox.sandboxes.command_book import CommandBook
-from lm_sandbox.sandboxes.driver import MIB, SandboxId
+from lm_sandbox.sandboxes.command_store import CommandStore
+from lm_sandbox.sandboxes.driver import MIB, Enforced, SandboxId
 from lm_sandbox.sandboxes.paging import page_of
-from lm_sandbox.sandboxes.sandbox import NewSandbox, Sandbox, Selection
+from lm_sandbox.sandboxes.sandbox import NewSandbox, Sandbox, SandboxState, Selection
+from lm_sandbox.sandboxes.sandbox_store import SandboxRecord
 from lm_sandbox.sandboxes.shell_book import ShellBook
 
 REMEMBERED_DELETIONS = 10_000
@@ -66,11 +69,39 @@ class SandboxRegistry:
             born=self._clock(),
             idle_since=self._clock(),
             lifetime=admit_lifetime(new.lifetime, self._settings),
-            commands=CommandBook(self._spool, self._settings.spool_mib * MIB),
+            commands=self._book(sandbox_id),
             shells=ShellBook(self._settings.shells),
         )
         self._sandboxes[sandbox_id] = sandbox
         return sandbox
+
+    def restore(self, record: SandboxRecord, enforced: Enforced | None) -> Sandbox:
+        """Enters a sandbox of an earlier server; it has failed where nothing holds it any more."""
+        ago = partial(self._ago, datetime.now(UTC))
+        sandbox = Sandbox(
+            id=SandboxId(record.id),
+            owner=record.owner,
+            name=record.name,
+            metadata=record.metadata,
+            created_at=record.created_at,
+            last_active_at=record.last_active_at,
+            born=ago(record.created_at),
+            idle_since=ago(record.last_active_at),
+            lifetime=record.lifetime,
+            commands=self._book(record.id),
+            shells=ShellBook(self._settings.shells),
+            state=SandboxState.FAILED if enforced is None else record.state,
+            enforced=enforced,
+        )
+        self._sandboxes[sandbox.id] = sandbox
+        return sandbox
+
+    def _ago(self, now: datetime, then: datetime) -> float:
+        return self._clock() - max(0.0, (now - then).total_seconds())
+
+    def _book(self, sandbox_id: str) -> CommandBook:
+        store = CommandStore(self._spool / sandbox_id)
+        return CommandBook(self._spool, store, self._settings.spool_mib * MIB)
 
     def find(self, principal: Principal, sandbox_id: str) -> Sandbox:
         """Finds one of the principal's sandboxes.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 import anyio
@@ -116,6 +116,7 @@ class NewCommand:
         keep_stdin_open: Whether more input may follow.
         timeout_s: Wall time after which it is ended.
         detach: Whether ending it spares what has left its process group.
+        lasting: Whether it goes on when the server is killed.
     """
 
     command: str | tuple[str, ...]
@@ -125,6 +126,7 @@ class NewCommand:
     keep_stdin_open: bool = False
     timeout_s: float | None = None
     detach: bool = False
+    lasting: bool = False
 
 
 @dataclass(slots=True)
@@ -146,6 +148,7 @@ class Sandbox:
         shells: Those that stay in it.
         state: Where it is in its life.
         enforced: What holds it; None while it is made.
+        recorded_at: Its last use as far as another server would know.
         active: Commands and transfers that run now.
         changing: Held while its state changes.
     """
@@ -164,6 +167,7 @@ class Sandbox:
     state: SandboxState = SandboxState.CREATING
     egress: EgressPolicy = NOTHING
     enforced: Enforced | None = None
+    recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     active: int = 0
     changing: anyio.Lock = field(default_factory=anyio.Lock)
 

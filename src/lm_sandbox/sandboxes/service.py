@@ -1,8 +1,9 @@
 """The one public door to sandboxes: who owns which, how many there are, and what runs in them."""
 
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from time import monotonic
 from typing import Self
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from lm_sandbox.config import SandboxSettings
@@ -29,6 +31,7 @@ from lm_sandbox.sandboxes.driver import (
     Process,
     RunState,
     SandboxDriver,
+    SandboxId,
     SandboxSpec,
     Stats,
 )
@@ -46,6 +49,7 @@ from lm_sandbox.sandboxes.sandbox import (
     SandboxState,
     Selection,
 )
+from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 
 REAP_S = 5.0
@@ -60,7 +64,8 @@ class SandboxService:
         driver: What makes them; entered and left with the service.
         settings: Defaults and bounds.
         snapshots: Keeps the saved files of sandboxes.
-        spool: A folder for long outputs; nothing in it outlives the service.
+        records: Keeps what has to be known of sandboxes when this server was killed.
+        spool: A folder for long outputs.
         networks: Their ways out.
         clock: Seconds that only go up.
     """
@@ -70,6 +75,7 @@ class SandboxService:
         driver: SandboxDriver,
         settings: SandboxSettings,
         snapshots: SnapshotStore,
+        records: SandboxStore,
         spool: Path,
         *,
         networks: Networks | None = None,
@@ -79,6 +85,7 @@ class SandboxService:
         self._networks = networks or Networks(driver)
         self._settings = settings
         self._snapshots = snapshots
+        self._records = records
         self._spool = spool
         self._clock = clock
         self._registry = SandboxRegistry(settings, spool, clock)
@@ -98,8 +105,9 @@ class SandboxService:
             exits.push_async_callback(self._close_books)
             tasks = await exits.enter_async_context(anyio.create_task_group())
             exits.callback(tasks.cancel_scope.cancel)
-            tasks.start_soon(self._reap_for_ever)
             self._tasks = tasks
+            await self._recover()
+            tasks.start_soon(self._reap_for_ever)
             self._exits = exits.pop_all()
         return self
 
@@ -127,13 +135,14 @@ class SandboxService:
             if origin is not None:
                 await self._driver.load(sandbox.id, self._snapshots.folder(origin.id))
             await self._set_egress(principal, sandbox, new.egress)
+            sandbox.state = SandboxState.RUNNING
+            await self._records.add(SandboxRecord.of(sandbox))
         except BaseException:
             self._registry.forget(sandbox)
             with anyio.CancelScope(shield=True):
                 await self._networks.close(sandbox.id)
                 await self._driver.destroy(sandbox.id)
             raise
-        sandbox.state = SandboxState.RUNNING
         return sandbox
 
     def page(
@@ -183,6 +192,7 @@ class SandboxService:
         if change.metadata is not None:
             sandbox.metadata = dict(change.metadata)
         sandbox.lifetime = lifetime
+        await self._records.change(SandboxRecord.of(sandbox))
         return sandbox
 
     async def set_state(self, principal: Principal, sandbox_id: str, state: RunState) -> Sandbox:
@@ -202,6 +212,7 @@ class SandboxService:
                 await self._driver.set_state(sandbox.id, state)
             sandbox.state = SandboxState(state.value)
             sandbox.idle_since = self._clock()
+            await self._records.change(SandboxRecord.of(sandbox))
         return sandbox
 
     async def stats(self, principal: Principal, sandbox_id: str) -> Stats:
@@ -259,9 +270,7 @@ class SandboxService:
         sandbox = self.get(principal, sandbox_id)
         with self.noting_failure(sandbox):
             command = await self._start(sandbox, admit_command(new, self._settings), spawn)
-        if self._tasks is None:
-            raise RuntimeError("the service is used outside its context")
-        self._tasks.start_soon(self._see_through, sandbox, command)
+        self._watch(sandbox, command)
         return command
 
     def command(self, principal: Principal, sandbox_id: str, command_id: str) -> Command:
@@ -325,11 +334,41 @@ class SandboxService:
         for sandbox in self._registry:
             if sandbox.state is not SandboxState.CREATING and sandbox.is_over(now):
                 await self._remove(sandbox)
+            elif sandbox.recorded_at < sandbox.last_active_at:
+                sandbox.recorded_at = sandbox.last_active_at
+                await self._records.change(SandboxRecord.of(sandbox))
 
     async def _reap_for_ever(self) -> None:
         while True:
             await anyio.sleep(REAP_S)
             await self.reap()
+
+    async def _recover(self) -> None:
+        """Brings back what a killed server has left, and ends what nobody knows any more."""
+        adopted = {one.sandbox: one for one in await self._driver.adopt()}
+        for record in await self._records.all():
+            found = adopted.pop(SandboxId(record.id), None)
+            sandbox = self._registry.restore(record, found.enforced if found else None)
+            for command in sandbox.commands.restore(found.processes if found else {}):
+                self._watch(sandbox, command)
+            if found is not None:
+                # What it may reach was checked when it was made.
+                caller = Principal(record.owner, record.owner, frozenset({Scope.SANDBOXES, Scope.MODELS}))
+                with suppress(LmSandboxError):
+                    await self._set_egress(caller, sandbox, record.egress)
+        for sandbox_id in adopted:
+            await self._driver.destroy(sandbox_id)
+        await anyio.to_thread.run_sync(self._sweep_spool, {str(one.id) for one in self._registry})
+
+    def _sweep_spool(self, known: set[str]) -> None:
+        for folder in self._spool.iterdir():
+            if folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _watch(self, sandbox: Sandbox, command: Command) -> None:
+        if self._tasks is None:
+            raise RuntimeError("the service is used outside its context")
+        self._tasks.start_soon(self._see_through, sandbox, command)
 
     async def _set_egress(self, principal: Principal, sandbox: Sandbox, policy: EgressPolicy) -> None:
         await self._networks.set_policy(principal, sandbox.id, sandbox.owner, policy)
@@ -351,8 +390,12 @@ class SandboxService:
 
     async def _start(self, sandbox: Sandbox, request: CommandRequest, spawn: Spawn | None) -> Command:
         sandbox.require(SandboxState.RUNNING)
-        process = await (spawn or self.spawn)(sandbox, request.spec())
-        return sandbox.commands.open(f"cmd_{secrets.token_hex(8)}", request, process)
+        command_id = f"cmd_{secrets.token_hex(8)}"
+        name = command_id if request.lasting else None
+        process = await (spawn or self.spawn)(sandbox, replace(request.spec(), name=name))
+        if request.lasting:
+            return await sandbox.commands.open_lasting(command_id, request, process)
+        return sandbox.commands.open(command_id, request, process)
 
     async def _see_through(self, sandbox: Sandbox, command: Command) -> None:
         with self.in_use(sandbox):
@@ -377,6 +420,7 @@ class SandboxService:
         with anyio.CancelScope(shield=True):
             await self._networks.close(sandbox.id)
             await self._driver.destroy(sandbox.id)
+            await self._records.remove(sandbox.id)
         sandbox.commands.close()
         await sandbox.shells.drop()
 
@@ -384,3 +428,4 @@ class SandboxService:
         for sandbox in self._registry:
             sandbox.commands.close()
             await sandbox.shells.drop()
+            await self._records.remove(sandbox.id)

@@ -1,5 +1,8 @@
 """The server side of a sandbox's zygote: what is started in the sandbox goes through here."""
 
+import asyncio
+import json
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -7,14 +10,21 @@ from functools import partial
 from itertools import count
 from typing import Protocol
 
+import anyio
+import anyio.to_thread
+
 from lm_sandbox.errors import SandboxFailed
 from lm_sandbox.sandboxes.driver import CommandSpec, Limit
 from lm_sandbox.sandboxes.inside.channel import Channel, Message
-from lm_sandbox.sandboxes.inside.launch import Launcher
+from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
 from lm_sandbox.sandboxes.inside.moment import Moment
-from lm_sandbox.sandboxes.inside.process import ConfinedProcess, Pipes
+from lm_sandbox.sandboxes.inside.process import ConfinedProcess, Ends, Pipes
 from lm_sandbox.sandboxes.inside.resident import Resident
 from lm_sandbox.sandboxes.inside.tree import COOKIE, Interruption, interrupt_tree, kill_tree
+
+LIST_S = 10.0
+# Before the names of programs, in what the launcher keeps.
+PROCESS, STDIN = "process/", "stdin/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +107,11 @@ class Entrance:
             on_message=self._on_message,
             on_end=self._on_end,
         )
+        self._launcher = launcher
         self._running: dict[int, ConfinedProcess] = {}
-        self._numbers = count(1)
+        # Another server must never give a number again.
+        self._numbers = count(time.time_ns())
+        self._listed: asyncio.Future[list[tuple[int, int]]] | None = None
 
     async def spawn(self, command: CommandSpec) -> ConfinedProcess:
         """Starts a program.
@@ -130,38 +143,99 @@ class Entrance:
         self._zygote.close()
         self._lose_all(alive=False)
 
+    async def adopt(self, zygote: int, kept: Iterable[Kept]) -> dict[str, ConfinedProcess]:
+        """Takes over a zygote and those of its programs that have names; ends the others.
+
+        Raises:
+            DriverUnavailable: the launcher is gone.
+        """
+        named: dict[str, ConfinedProcess] = {}
+        found = {one.name: one for one in kept}
+        for place, one in found.items():
+            if place.startswith(PROCESS):
+                note = json.loads(one.note)
+                stdin = found.get(STDIN + note["name"])
+                ends = Ends(one.fds[0], one.fds[1], stdin.fds[0] if stdin else None)
+                named[note["name"]] = self._process(note["number"], ends, note["name"])
+        self._zygote.adopt(zygote)
+        running = await self._list()
+        known = set(self._running)
+        for number, pid in running:
+            if number in known:
+                self._running[number].tell({"pid": pid})
+            else:
+                await anyio.to_thread.run_sync(self._kill_tree, self._cookie(number), pid)
+        for number in known - {number for number, _ in running}:
+            if process := self._running.pop(number, None):
+                process.lost(sandbox_alive=self._bounds.alive)
+        return named
+
+    async def _list(self) -> list[tuple[int, int]]:
+        """Asks the zygote what runs."""
+        self._listed = asyncio.get_running_loop().create_future()
+        await self._zygote.send_if_there({"list": True})
+        with anyio.move_on_after(LIST_S):
+            return await self._listed
+        return []
+
     async def _spawn(self, zygote: Channel, command: CommandSpec) -> ConfinedProcess:
         number = next(self._numbers)
-        cookie = f"{self._identity.sandbox}-{number}"
         pipes = Pipes(command)
-        process = ConfinedProcess(
-            number,
-            pipes.ours,
-            hits=HitCount(self._bounds),
-            send_signal=partial(self._signal, number),
-            kill_tree=partial(self._kill_tree, cookie),
-            interrupt=partial(self._interrupt, cookie),
-        )
-        self._running[number] = process
+        process = self._process(number, pipes.ours, command.name)
         order = {
             "id": number,
             "argv": list(command.argv),
-            "env": {**command.env, COOKIE: cookie},
+            "env": {**command.env, COOKIE: self._cookie(number)},
             "cwd": command.cwd,
             "stdin": command.stdin,
             "channel": command.channel,
         }
         try:
             await zygote.send(order, pipes.theirs)
+            if command.name is not None:
+                await self._keep(command.name, number, pipes.ours)
         except BaseException:
-            del self._running[number]
+            self._running.pop(number, None)
             await process.aclose()
             raise
         finally:
             pipes.close()
         return process
 
+    def _process(self, number: int, ends: Ends, name: str | None) -> ConfinedProcess:
+        async def forget(kind: str) -> None:
+            if name is not None:
+                await self._launcher.drop(self._identity.sandbox, kind + name)
+
+        cookie = self._cookie(number)
+        process = ConfinedProcess(
+            number,
+            ends,
+            forget=partial(forget, PROCESS),
+            forget_stdin=partial(forget, STDIN),
+            hits=HitCount(self._bounds),
+            send_signal=partial(self._signal, number),
+            kill_tree=partial(self._kill_tree, cookie),
+            interrupt=partial(self._interrupt, cookie),
+        )
+        self._running[number] = process
+        return process
+
+    async def _keep(self, name: str, number: int, ends: Ends) -> None:
+        sandbox, note = self._identity.sandbox, json.dumps({"name": name, "number": number})
+        # Apart, because its end has to be seen when it is closed.
+        if ends.stdin is not None:
+            await self._launcher.keep(sandbox, STDIN + name, note, [ends.stdin])
+        await self._launcher.keep(sandbox, PROCESS + name, note, [ends.stdout, ends.stderr])
+
+    def _cookie(self, number: int) -> str:
+        return f"{self._identity.sandbox}-{number}"
+
     def _on_message(self, message: Message) -> None:
+        if "running" in message:
+            if self._listed is not None and not self._listed.done():
+                self._listed.set_result([(number, pid) for number, pid in message["running"]])
+            return
         process = self._running.get(message["id"])
         if process is not None:
             process.tell(message)

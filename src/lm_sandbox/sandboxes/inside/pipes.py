@@ -1,14 +1,19 @@
 """The server's ends of a command's pipes."""
 
+import fcntl
 import os
+import select
+import struct
+import termios
+from collections.abc import Awaitable, Callable
 
 import anyio
 from anyio.abc import ByteSendStream
 
-from lm_sandbox.sandboxes.driver import OutputStream
+from lm_sandbox.sandboxes.driver import MovableStream
 
 
-class PipeReader(OutputStream):
+class PipeReader(MovableStream):
     """Reads what a command writes.
 
     Args:
@@ -51,6 +56,31 @@ class PipeReader(OutputStream):
             raise anyio.EndOfStream
         return data
 
+    async def ready(self) -> int:
+        """Waits until bytes are there, and tells how many.
+
+        Raises:
+            anyio.EndOfStream: nobody can write any more.
+            anyio.ClosedResourceError: this end was closed.
+        """
+        await anyio.lowlevel.checkpoint()
+        while True:
+            if self._fd < 0:
+                raise anyio.ClosedResourceError
+            await anyio.wait_readable(self._fd)
+            if size := struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))[0]:
+                return int(size)
+            if _events(self._fd) == select.POLLHUP:
+                raise anyio.EndOfStream
+
+    def move(self, fd: int, offset: int, size: int) -> int:
+        """Moves bytes that are there into a file, so that they are always either here or there.
+
+        Raises:
+            OSError: the file does not take them.
+        """
+        return os.splice(self._fd, fd, size, offset_dst=offset, flags=os.SPLICE_F_NONBLOCK)
+
     async def aclose(self) -> None:
         """Closes this end."""
         self._fd = _closed(self._fd)
@@ -61,10 +91,12 @@ class PipeWriter(ByteSendStream):
 
     Args:
         fd: The non-blocking end; owned from now on.
+        on_close: Called when it is closed.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, on_close: Callable[[], Awaitable[None]] | None = None) -> None:
         self._fd = fd
+        self._on_close = on_close
 
     async def send(self, item: bytes) -> None:
         """Writes all of it.
@@ -87,7 +119,17 @@ class PipeWriter(ByteSendStream):
 
     async def aclose(self) -> None:
         """Closes this end."""
-        self._fd = _closed(self._fd)
+        if self._fd >= 0:
+            self._fd = _closed(self._fd)
+            if self._on_close is not None:
+                await self._on_close()
+
+
+def _events(fd: int) -> int:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    found = poll.poll(0)
+    return found[0][1] if found else 0
 
 
 def _closed(fd: int) -> int:

@@ -37,8 +37,13 @@ class Ends:
 
     stdout: int
     stderr: int
-    stdin: int | None
-    channel: int | None
+    stdin: int | None = None
+    channel: int | None = None
+
+    def given(self) -> dict[str, int]:
+        """Names those that there are."""
+        named = {name: getattr(self, name) for name in self.__slots__}
+        return {name: fd for name, fd in named.items() if fd is not None}
 
 
 class ConfinedProcess:
@@ -47,6 +52,8 @@ class ConfinedProcess:
     Args:
         number: Names it to the zygote.
         ends: The server's ends of its pipes; owned from now on.
+        forget: Called when the streams are closed.
+        forget_stdin: Called when its input is closed.
         hits: Tells which limits have been hit since its mark.
         send_signal: Sends a signal to its process group.
         kill_tree: Kills all that descends from a first process.
@@ -58,6 +65,8 @@ class ConfinedProcess:
         number: int,
         ends: Ends,
         *,
+        forget: Callable[[], Awaitable[None]],
+        forget_stdin: Callable[[], Awaitable[None]],
         hits: Hits,
         send_signal: Signal,
         kill_tree: Callable[[int], None],
@@ -66,12 +75,15 @@ class ConfinedProcess:
         self.number = number
         self.stdout: OutputStream = PipeReader(ends.stdout)
         self.stderr: OutputStream = PipeReader(ends.stderr)
-        self.stdin: ByteSendStream | None = None if ends.stdin is None else PipeWriter(ends.stdin)
+        self.stdin: ByteSendStream | None = None
+        if ends.stdin is not None:
+            self.stdin = PipeWriter(ends.stdin, forget_stdin)
         self.channel: OutputStream | None = None if ends.channel is None else PipeReader(ends.channel)
         self._hits = hits
         self._send_signal = send_signal
         self._kill_tree = kill_tree
         self._interrupt = interrupt
+        self._forget = forget
         self._since = Moment(0, 0)
         loop = asyncio.get_running_loop()
         self._started: asyncio.Future[int | None] = loop.create_future()
@@ -136,6 +148,7 @@ class ConfinedProcess:
         for stream in (self.stdout, self.stderr, self.stdin, self.channel):
             if stream is not None:
                 await stream.aclose()
+        await self._forget()
 
     def _end(self, ended: Exit | None) -> None:
         if not self._started.done():
@@ -163,9 +176,8 @@ class Pipes:
         self.theirs = [out[1], error[1]]
         self.theirs += [feed[0]] if feed else []
         self.theirs += [channel[1]] if channel else []
-        for fd in (self.ours.stdout, self.ours.stderr, self.ours.stdin, self.ours.channel):
-            if fd is not None:
-                os.set_blocking(fd, False)
+        for fd in self.ours.given().values():
+            os.set_blocking(fd, False)
 
     def close(self) -> None:
         """Closes the command's ends, of which it has its own copies by now."""

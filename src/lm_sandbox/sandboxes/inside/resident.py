@@ -62,6 +62,12 @@ class Resident:
                 self._channel = await self._start()
             return self._channel
 
+    def adopt(self, fd: int) -> None:
+        """Takes the way to a process that an earlier server has started."""
+        ours = socket.socket(fileno=fd)
+        ours.setblocking(False)
+        self._channel = Channel(ours, self._on_message, self._on_end)
+
     async def send_if_there(self, message: Message) -> None:
         """Sends a message unless there is no process that could care."""
         if self._channel is not None:
@@ -95,6 +101,8 @@ class Resident:
             raise
         if channel.closed:
             raise SandboxFailed("The sandbox could not be entered; make a new one.")
+        if self._kind == "zygote":
+            await self._launcher.keep(self._order["sandbox"], "zygote", "", [ours.fileno()])
         return channel
 
     def _on_message(self, message: Message) -> None:

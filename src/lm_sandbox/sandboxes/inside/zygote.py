@@ -178,6 +178,8 @@ class Zygote:
             request |= json.loads(os.pread(fds[-1], request["payload"], 0))
         if "signal" in request:
             self._signal(request)
+        elif "list" in request:
+            self._tell({"running": [(number, pid) for pid, number in self.pids.items()]})
         else:
             self._start(request, fds)
         for fd in fds:

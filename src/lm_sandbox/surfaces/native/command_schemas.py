@@ -77,6 +77,7 @@ class CommandCreate(Body):
             keep_stdin_open=self.keep_stdin_open,
             timeout_s=self.timeout_s,
             detach=self.detach,
+            lasting=self.background,
         )
 
 

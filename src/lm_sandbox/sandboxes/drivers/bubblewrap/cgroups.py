@@ -120,6 +120,14 @@ class Group:
             controller, file = name.split("/")
             if file not in OPTIONAL_FILES or (self.folders[controller] / file).exists():
                 (self.folders[controller] / file).write_text(value)
+        self.open()
+
+    def open(self) -> None:
+        """Opens what tells how often limits were hit.
+
+        Raises:
+            OSError: the folders are not there.
+        """
         self._counters = {
             Limit.MEMORY: os.open(self._oom_file(), os.O_RDONLY | os.O_CLOEXEC),
             Limit.PIDS: os.open(self.folders["pids"] / "pids.events", os.O_RDONLY | os.O_CLOEXEC),

@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from lm_sandbox.errors import DriverUnavailable, SandboxNotFound
 from lm_sandbox.sandboxes.driver import (
+    Adopted,
     Check,
     CommandSpec,
     Door,
@@ -27,10 +28,11 @@ from lm_sandbox.sandboxes.drivers.bubblewrap import cgroups
 from lm_sandbox.sandboxes.drivers.bubblewrap.checks import DELEGATE_FIX, check_host
 from lm_sandbox.sandboxes.drivers.bubblewrap.maker import Maker
 from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox
+from lm_sandbox.sandboxes.drivers.bubblewrap.succession import Succession
 from lm_sandbox.sandboxes.drivers.bubblewrap.uids import UidPool
 from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm, WarmPool
 from lm_sandbox.sandboxes.files import SandboxFiles
-from lm_sandbox.sandboxes.inside.launch import Launcher
+from lm_sandbox.sandboxes.inside.launch import Launcher, Recovery
 
 
 class BubblewrapDriver:
@@ -40,16 +42,20 @@ class BubblewrapDriver:
         require_cgroups: Whether a host without them is refused. Otherwise memory and processes are
             held by rlimits, which know only single processes, and CPU time is not held at all.
         warm: How many sandboxes are made before anybody asks for them, and from what; None for none.
+        recovery: How another server finds the sandboxes when this one is killed; None ends them with it.
     """
 
     name = "bubblewrap"
 
-    def __init__(self, *, require_cgroups: bool = True, warm: Warm | None = None) -> None:
+    def __init__(
+        self, *, require_cgroups: bool = True, warm: Warm | None = None, recovery: Recovery | None = None
+    ) -> None:
         self._require_cgroups = require_cgroups
         self._warm = warm
         self._root = os.geteuid() == 0
-        self._launcher = Launcher()
+        self._launcher = Launcher(recovery)
         self._uids = UidPool()
+        self._succession = Succession(self._launcher, self._uids if self._root else None)
         self._sandboxes: dict[SandboxId, BubblewrapSandbox] = {}
         self._groups: cgroups.Hierarchy | None = None
         self._maker: Maker | None = None
@@ -91,7 +97,14 @@ class BubblewrapDriver:
         if made is None:
             made = await self._made_by().make(sandbox, spec)
         self._sandboxes[sandbox] = made
+        await self._succession.hand_down(sandbox, made, spec)
         return made.enforced
+
+    async def adopt(self) -> list[Adopted]:
+        """Takes over what a killed server has left; what ran there without a name is ended."""
+        inherited = await self._succession.inherit()
+        self._sandboxes |= {one.sandbox: one.made for one in inherited}
+        return [Adopted(one.sandbox, one.made.enforced, one.processes) for one in inherited]
 
     async def spawn(self, sandbox: SandboxId, command: CommandSpec) -> Process:
         """Starts a program in the sandbox."""

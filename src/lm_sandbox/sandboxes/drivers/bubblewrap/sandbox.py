@@ -31,7 +31,7 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.enforced import describe
 from lm_sandbox.sandboxes.inside.confined_files import ConfinedFiles
 from lm_sandbox.sandboxes.inside.entrance import Entrance, Identity
 from lm_sandbox.sandboxes.inside.file_questions import Questions
-from lm_sandbox.sandboxes.inside.launch import Launcher
+from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
 from lm_sandbox.sandboxes.inside.netns import NetworkNamespace
 from lm_sandbox.sandboxes.inside.process import ConfinedProcess
 from lm_sandbox.sandboxes.inside.tree import kill_all, parent_of
@@ -66,6 +66,7 @@ class BubblewrapSandbox:
         env: Variables of every command.
         uid: Its host user, or None for the server's own.
         enforced: What holds it.
+        holding: The same, by its handles.
 
     Args:
         sandbox: Its id.
@@ -82,6 +83,7 @@ class BubblewrapSandbox:
         launcher: Launcher,
     ) -> None:
         self.id = sandbox
+        self.holding = holding
         self.env = dict(spec.env)
         self.uid = holding.uid
         self.enforced = describe(spec.limits, uid=holding.uid, group=holding.group)
@@ -146,6 +148,16 @@ class BubblewrapSandbox:
             SandboxFailed: the sandbox is dead.
         """
         await self._entrance.warm_up()
+
+    async def adopt(self, zygote: int, processes: Iterable[Kept]) -> dict[str, ConfinedProcess]:
+        """Takes over its zygote and its named programs from an earlier server."""
+        paused = self._group is not None and self._group.can_freeze and self._group.frozen
+        # A halted zygote would tell nothing.
+        self.freeze(frozen=False)
+        named = await self._entrance.adopt(zygote, processes)
+        if paused:
+            await self.set_state(RunState.PAUSED)
+        return named
 
     async def set_state(self, state: RunState) -> None:
         """Lets it run, halts its processes, or ends them.
