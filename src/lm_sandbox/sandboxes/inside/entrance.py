@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Protocol
@@ -12,8 +12,14 @@ from lm_sandbox.sandboxes.driver import CommandSpec, Limit
 from lm_sandbox.sandboxes.inside.channel import Channel, Message
 from lm_sandbox.sandboxes.inside.launch import Launcher
 from lm_sandbox.sandboxes.inside.process import ConfinedProcess, Pipes
+from lm_sandbox.sandboxes.inside.program import ConfinedProgram, Reins
+from lm_sandbox.sandboxes.inside.pty import ConfinedTerminal
 from lm_sandbox.sandboxes.inside.resident import Resident
 from lm_sandbox.sandboxes.inside.tree import COOKIE, kill_tree
+from lm_sandbox.sandboxes.terminal import TerminalSpec
+
+TERM = "xterm-256color"
+NO_MORE = "The sandbox takes no more commands; make a new one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ class Entrance:
             on_message=self._on_message,
             on_end=self._on_end,
         )
-        self._running: dict[int, ConfinedProcess] = {}
+        self._running: dict[int, ConfinedProgram] = {}
         self._numbers = count(1)
 
     async def spawn(self, command: CommandSpec) -> ConfinedProcess:
@@ -109,7 +115,20 @@ class Entrance:
             zygote = await self._zygote.channel()
             with suppress(BrokenPipeError):
                 return await self._spawn(zygote, command)
-        raise SandboxFailed("The sandbox takes no more commands; make a new one.")
+        raise SandboxFailed(NO_MORE)
+
+    async def open_terminal(self, spec: TerminalSpec) -> ConfinedTerminal:
+        """Starts a program on a pseudo-terminal.
+
+        Raises:
+            NoCapacity: the kernel gives no more of them.
+            SandboxFailed: the sandbox is dead.
+        """
+        for _ in range(2):
+            zygote = await self._zygote.channel()
+            with suppress(BrokenPipeError):
+                return await self._open_terminal(zygote, spec)
+        raise SandboxFailed(NO_MORE)
 
     async def warm_up(self) -> None:
         """Has the zygote forked before the first command.
@@ -131,25 +150,11 @@ class Entrance:
 
     async def _spawn(self, zygote: Channel, command: CommandSpec) -> ConfinedProcess:
         number = next(self._numbers)
-        cookie = f"{self._identity.sandbox}-{number}"
         pipes = Pipes(stdin=command.stdin)
-        process = ConfinedProcess(
-            number,
-            pipes.ours,
-            hits=partial(self._hits_since, self._bounds.hits()),
-            send_signal=partial(self._signal, number),
-            kill_tree=partial(self._kill_tree, cookie),
-        )
+        process = ConfinedProcess(pipes.ours, self._reins(number))
         self._running[number] = process
-        order = {
-            "id": number,
-            "argv": list(command.argv),
-            "env": {**command.env, COOKIE: cookie},
-            "cwd": command.cwd,
-            "stdin": command.stdin,
-        }
         try:
-            await zygote.send(order, pipes.theirs)
+            await zygote.send(self._order(number, command) | {"stdin": command.stdin}, pipes.theirs)
         except BaseException:
             del self._running[number]
             await process.aclose()
@@ -158,11 +163,42 @@ class Entrance:
             pipes.close()
         return process
 
+    async def _open_terminal(self, zygote: Channel, spec: TerminalSpec) -> ConfinedTerminal:
+        number = next(self._numbers)
+        terminal = ConfinedTerminal(self._reins(number))
+        self._running[number] = terminal
+        order = self._order(number, replace(spec, env={"TERM": TERM, **spec.env}))
+        try:
+            await zygote.send(order | {"terminal": [spec.size.rows, spec.size.columns]})
+        except BaseException:
+            del self._running[number]
+            raise
+        await terminal.opened()
+        return terminal
+
+    def _reins(self, number: int) -> Reins:
+        return Reins(
+            hits=partial(self._hits_since, self._bounds.hits()),
+            signal=partial(self._signal, number),
+            kill_tree=partial(self._kill_tree, self._cookie(number)),
+        )
+
+    def _order(self, number: int, spec: CommandSpec | TerminalSpec) -> Message:
+        return {
+            "id": number,
+            "argv": list(spec.argv),
+            "env": {**spec.env, COOKIE: self._cookie(number)},
+            "cwd": spec.cwd,
+        }
+
+    def _cookie(self, number: int) -> str:
+        return f"{self._identity.sandbox}-{number}"
+
     def _on_message(self, message: Message) -> None:
-        process = self._running.get(message["id"])
-        if process is not None:
-            process.tell(message)
-            if "code" in message:
+        program = self._running.get(message["id"])
+        if program is not None:
+            program.tell(message)
+            if program.over:
                 del self._running[message["id"]]
 
     def _on_end(self) -> None:
@@ -178,8 +214,8 @@ class Entrance:
         hits = {limit for limit, counted in now.items() if counted > before.get(limit, 0)}
         return frozenset(hits | {Limit.DISK} if self._bounds.full else hits)
 
-    async def _signal(self, number: int, signal_number: int) -> None:
-        await self._zygote.send_if_there({"id": number, "signal": signal_number})
+    async def _signal(self, number: int, signal_number: int, group: int) -> None:
+        await self._zygote.send_if_there({"id": number, "signal": signal_number, "group": group})
 
     def _kill_tree(self, cookie: str, root: int) -> None:
         kill_tree(self._bounds.members, lambda frozen: self._bounds.freeze(frozen=frozen), root, cookie)
