@@ -31,6 +31,7 @@ from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.snapshots import Snapshots
+from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.storage.database import Database
 from lm_sandbox.surfaces import health, seed
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
@@ -45,9 +46,12 @@ from lm_sandbox.surfaces.native import (
     ports,
     sandboxes,
     snapshots,
+    terminal_sockets,
+    terminals,
 )
 from lm_sandbox.surfaces.openai import chat, models
 from lm_sandbox.surfaces.openai.responses import routes as responses
+from lm_sandbox.surfaces.origins import Origins
 from lm_sandbox.surfaces.swagger import add_swagger
 
 DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
@@ -61,6 +65,8 @@ ROUTERS = (
     ports.LINKS,
     ports.RELAYS,
     port_sockets.ROUTER,
+    terminals.ROUTER,
+    terminal_sockets.ROUTER,
     *MODEL_ROUTERS,
     seed.ROUTER,
     health.ROUTER,
@@ -121,6 +127,7 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         networks = Networks(driver, keys=keys.lent, models=StreamingASGITransport(inside, tasks))
         service = SandboxService(driver, settings.sandbox, store, spool, networks=networks)
         service = await exits.enter_async_context(service)
+        opened = Terminals(service, driver, networks, settings.sandbox)
         inside.state.services = services = Services(
             keys=keys,
             sandboxes=service,
@@ -131,6 +138,8 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             conversations=Conversations(service),
             links=PortLinks(),
             ports=Ports(service, driver),
+            terminals=await exits.enter_async_context(opened),
+            origins=Origins(settings.allowed_origins),
         )
         yield services
 

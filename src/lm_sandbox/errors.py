@@ -9,6 +9,7 @@
     ├── NotFound            no such thing, or not yours         404
     │   ├── SandboxNotFound
     │   ├── CommandNotFound
+    │   ├── TerminalNotFound
     │   ├── SnapshotNotFound
     │   ├── FileNotThere
     │   └── ModelNotFound   carries the names that exist
@@ -118,6 +119,12 @@ class CommandNotFound(NotFound):
     """No command of this sandbox has this id."""
 
     code = "command_not_found"
+
+
+class TerminalNotFound(NotFound):
+    """No terminal of this sandbox has this id."""
+
+    code = "terminal_not_found"
 
 
 class SnapshotNotFound(NotFound):

@@ -11,6 +11,7 @@ from lm_sandbox.errors import Conflict
 from lm_sandbox.sandboxes.command_book import CommandBook
 from lm_sandbox.sandboxes.driver import Enforced, Limits, RunState, SandboxId
 from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
+from lm_sandbox.sandboxes.terminal_book import TerminalBook
 
 
 class SandboxState(StrEnum):
@@ -142,6 +143,7 @@ class Sandbox:
         lifetime: When it goes by itself.
         egress: What it may reach.
         commands: Those that run and ran in it.
+        terminals: Those that are open in it.
         state: Where it is in its life.
         enforced: What holds it; None while it is made.
         active: Commands and transfers that run now.
@@ -158,6 +160,7 @@ class Sandbox:
     idle_since: float
     lifetime: Lifetime
     commands: CommandBook
+    terminals: TerminalBook = field(default_factory=TerminalBook)
     state: SandboxState = SandboxState.CREATING
     egress: EgressPolicy = NOTHING
     enforced: Enforced | None = None

@@ -20,6 +20,8 @@ from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.snapshots import Snapshots
+from lm_sandbox.sandboxes.terminals import Terminals
+from lm_sandbox.surfaces.origins import Origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Services:
     conversations: Conversations
     links: PortLinks
     ports: Ports
+    terminals: Terminals
+    origins: Origins
 
 
 def get_services(connection: HTTPConnection) -> Services:
