@@ -85,4 +85,4 @@ def _to_beginning(data: bytearray, place: int) -> int:
     if found is not None:
         return found.end() - place
     ahead = data[place : place + LONGEST_CHARACTER]
-    return next((count for count, byte in enumerate(ahead) if byte not in CONTINUATION), 0)
+    return next((count for count, byte in enumerate(ahead) if byte not in CONTINUATION), len(ahead))

@@ -182,6 +182,8 @@ def read_control(text: str) -> Control:
         return _CONTROL.validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise Invalid("A text message is JSON; what is typed goes into binary ones.") from error
         # Its first part is the message's type.
         wrong = ".".join(map(str, first["loc"][1:])) or "type"
         raise Invalid(f"{wrong}: {first['msg']}.", field=wrong) from error
