@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import sys
 import termios
 import tty
@@ -25,8 +26,9 @@ from lm_sandbox.errors import Unavailable
 DETACH = b"\x1d"
 END_OF_INPUT = b"\x04"
 READ_BYTES = 64 * 1024
-# Back to the first screen, nothing set, all of it blank.
-CLEAR = b"\x1b[?1049l\x1b[!p\x1b[H\x1b[2J"
+# Back to the first screen, with the cursor there and neither mouse nor paste reported.
+RESET = b"\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[0m"
+CLEAR = RESET + b"\x1b[H\x1b[2J"
 SIGNALLED = 128
 
 
@@ -76,9 +78,14 @@ class _Attached:
         self._tasks: TaskGroup | None = None
         self._status: int | None = None
         self._shown = 0
+        self._left = False
 
     async def run(self) -> int | None:
-        """Returns the program's exit status, or None where it goes on."""
+        """Returns the program's exit status, or None where the user has left it.
+
+        Raises:
+            Unavailable: the connection ended before the program.
+        """
         async with anyio.create_task_group() as self._tasks:
             self._tasks.start_soon(self._type)
             if not self._view:
@@ -86,6 +93,8 @@ class _Attached:
             with suppress(ConnectionClosed):
                 await self._show()
             self._tasks.cancel_scope.cancel()
+        if self._status is None and not self._left:
+            raise Unavailable("The terminal is not there any more.")
         return self._status
 
     async def _show(self) -> None:
@@ -101,20 +110,19 @@ class _Attached:
             _write(CLEAR if self._shown else b"")
             self._shown += 1
         elif message["type"] == "exit":
-            number = signal.Signals[message["signal"]].value if message["signal"] else 0
-            self._status = SIGNALLED + number if number else int(message["exit_code"])
+            self._status = _status_of(message)
         elif message["type"] == "error":
             _write(f"\r\nlm-sandbox: {message['detail']}\r\n".encode())
 
     async def _type(self) -> None:
         with suppress(ConnectionClosed):
             while True:
-                await anyio.wait_readable(sys.stdin.fileno())
-                typed = os.read(sys.stdin.fileno(), READ_BYTES)
+                typed = await _read()
                 before, left, _ = typed.partition(DETACH)
                 if not self._view and (before or not typed):
                     await self._session.send(before or END_OF_INPUT)
                 if left and self._tasks is not None:
+                    self._left = True
                     self._tasks.cancel_scope.cancel()
                 if not typed:
                     return
@@ -127,11 +135,27 @@ class _Attached:
                 await anext(changes)
 
 
+def _status_of(message: Mapping[str, Any]) -> int:
+    """Returns what shells report."""
+    if message["signal"] is None:
+        return int(message["exit_code"])
+    number = signal.Signals.__members__.get(message["signal"])
+    return SIGNALLED + (number or 0)
+
+
+async def _read() -> bytes:
+    source = sys.stdin.fileno()
+    # A file never keeps anybody waiting, and the kernel refuses to say so.
+    if not stat.S_ISREG(os.fstat(source).st_mode):
+        await anyio.wait_readable(source)
+    return os.read(source, READ_BYTES)
+
+
 def _size() -> dict[str, int]:
     try:
         rows, columns = termios.tcgetwinsize(sys.stdout.fileno())
-    except OSError:
-        return {}
+    except (OSError, termios.error):
+        return {}  # It goes to a file or a pipe.
     return {"rows": rows, "columns": columns} if rows and columns else {}
 
 
@@ -152,4 +176,6 @@ def _raw() -> Iterator[None]:
         tty.setraw(sys.stdin.fileno())
         yield
     finally:
+        if sys.stdout.isatty():
+            _write(RESET)
         termios.tcsetattr(sys.stdin.fileno(), termios.TCSAFLUSH, before)

@@ -292,7 +292,7 @@ def open_pseudo_terminal(rows: int, columns: int) -> tuple[int, int, str]:
     try:
         fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
         (number,) = struct.unpack("I", fcntl.ioctl(master, TIOCGPTN, bytes(4)))
-        termios.tcsetwinsize(master, (rows, columns))
+        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
         path = f"/dev/pts/{number}"
         return master, os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC), path
     except OSError:
