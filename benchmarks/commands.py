@@ -80,9 +80,37 @@ async def server(settings: Mapping[str, str]) -> AsyncIterator[httpx.AsyncClient
 
 
 @asynccontextmanager
-async def over_http() -> AsyncIterator[tuple[Way, Way]]:
+async def piped() -> AsyncIterator[Way]:
+    """A bash that stays, by bare pipes: no sandbox, and nothing keeps its answers apart."""
+    bash = await asyncio.create_subprocess_exec(
+        "bash",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert bash.stdin is not None
+    assert bash.stdout is not None
+    feed, answers = bash.stdin, bash.stdout
+
+    async def run() -> None:
+        feed.write(f"{SCRIPT}\necho done\n".encode())
+        assert await answers.readuntil(b"done\n") == b"hi\ndone\n"
+
+    yield run
+    feed.close()
+    await bash.wait()
+
+
+@asynccontextmanager
+async def over_http() -> AsyncIterator[tuple[Way, Way, Way]]:
     async with server({}) as client:
         made = (await client.post("/v1/sandboxes", json={})).json()
+        shells = f"/v1/sandboxes/{made['id']}/shells"
+        shell = (await client.post(shells, json={})).json()["id"]
+
+        async def in_shell() -> None:
+            answer = await client.post(f"{shells}/{shell}/run", json={"command": SCRIPT})
+            assert answer.json()["stdout"] == "hi\n"
 
         async def command() -> None:
             path = f"/v1/sandboxes/{made['id']}/commands"
@@ -92,7 +120,7 @@ async def over_http() -> AsyncIterator[tuple[Way, Way]]:
         async def health() -> None:
             assert (await client.get("/healthz")).is_success
 
-        yield command, health
+        yield command, in_shell, health
 
 
 @asynccontextmanager
@@ -117,12 +145,15 @@ async def _quiet(*argv: str) -> bool:
 async def measure(rounds: int, image: str) -> None:
     async with AsyncExitStack() as exits:
         driver = await exits.enter_async_context(through_the_driver())
-        command, health = await exits.enter_async_context(over_http())
+        command, in_shell, health = await exits.enter_async_context(over_http())
+        pipe = await exits.enter_async_context(piped())
         ways: dict[str, Way] = {
             "bash -c, no sandbox (asyncio)": lambda: spawned(*BASH),
             "bwrap, a new one each time": lambda: spawned(*BWRAP),
             "lm-sandbox, driver alone": driver,
             "lm-sandbox over HTTP, authenticated": command,
+            "bash that stays, bare pipes": pipe,
+            "lm-sandbox over HTTP, shell that stays": in_shell,
             "lm-sandbox over HTTP, /healthz only": health,
         }
         docker = await exits.enter_async_context(in_docker(image))

@@ -29,6 +29,7 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
@@ -45,6 +46,7 @@ from lm_sandbox.surfaces.native import (
     port_sockets,
     ports,
     sandboxes,
+    shells,
     snapshots,
     terminal_sockets,
     terminals,
@@ -59,6 +61,7 @@ MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER)
 ROUTERS = (
     sandboxes.ROUTER,
     commands.ROUTER,
+    shells.ROUTER,
     snapshots.ROUTER,
     events.ROUTER,
     files.ROUTER,
@@ -138,6 +141,7 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             conversations=Conversations(service),
             links=PortLinks(),
             ports=Ports(service, driver),
+            shells=await exits.enter_async_context(Shells(service)),
             terminals=await exits.enter_async_context(opened),
             origins=Origins(settings.allowed_origins),
         )

@@ -49,6 +49,7 @@ class SandboxSettings(Section):
     max_age_s: PositiveSeconds | None = Field(
         None, description="a sandbox is deleted so long after it was made; default: never"
     )
+    shells: Positive = Field(32, description="shells that stay in one sandbox")
     command_timeout_s: PositiveSeconds = Field(120.0, description="wall time of a command that names none")
     max_command_timeout_s: PositiveSeconds = Field(
         86400.0, description="the longest wall time a command may ask for"

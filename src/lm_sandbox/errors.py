@@ -9,6 +9,7 @@
     ├── NotFound            no such thing, or not yours         404
     │   ├── SandboxNotFound
     │   ├── CommandNotFound
+    │   ├── ShellNotFound
     │   ├── TerminalNotFound
     │   ├── SnapshotNotFound
     │   ├── FileNotThere
@@ -25,6 +26,7 @@
     │   └── NoCapacity
     ├── FileRefused         the sandbox's user may not          403
     ├── LimitReached        a limit of the sandbox is hit       507
+    ├── QuotaReached        as many as you may have             429
     ├── UpstreamError       the engine answered with an error   its own status or 502
     │   └── Unreachable         nothing answers at the other end
     └── ModelFailed         the model cannot be loaded          422
@@ -51,6 +53,7 @@ class ErrorKind(StrEnum):
     UNAVAILABLE = "unavailable"
     UPSTREAM = "upstream"
     EXHAUSTED = "exhausted"
+    QUOTA = "quota"
 
 
 class LmSandboxError(Exception):
@@ -119,6 +122,12 @@ class CommandNotFound(NotFound):
     """No command of this sandbox has this id."""
 
     code = "command_not_found"
+
+
+class ShellNotFound(NotFound):
+    """The sandbox has no shell of that id."""
+
+    code = "shell_not_found"
 
 
 class TerminalNotFound(NotFound):
@@ -198,6 +207,13 @@ class LimitReached(LmSandboxError):
     def __init__(self, message: str, *, limit: str) -> None:
         super().__init__(message)
         self.limit = limit
+
+
+class QuotaReached(LmSandboxError):
+    """The caller has as many of something as it may; deleting one makes room."""
+
+    kind = ErrorKind.QUOTA
+    code = "quota_reached"
 
 
 class Unavailable(LmSandboxError):

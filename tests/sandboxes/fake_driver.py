@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self, cast
 
 import anyio
-from anyio.abc import ByteReceiveStream, ByteSendStream
+from anyio.abc import ByteSendStream
 
 from lm_sandbox.errors import SandboxNotFound, Unreachable
 from lm_sandbox.sandboxes.driver import (
@@ -17,6 +17,8 @@ from lm_sandbox.sandboxes.driver import (
     Enforced,
     Exit,
     FileChange,
+    Limit,
+    OutputStream,
     Process,
     RunState,
     SandboxId,
@@ -29,8 +31,12 @@ from lm_sandbox.sandboxes.terminal import TerminalSpec
 from tests.sandboxes.fake_terminal import FakeTerminal
 
 
-class Empty(ByteReceiveStream):
+class Empty(OutputStream):
     async def receive(self, max_bytes: int = 65536) -> bytes:
+        del max_bytes
+        raise anyio.EndOfStream
+
+    def receive_nowait(self, max_bytes: int = 65536) -> bytes:
         del max_bytes
         raise anyio.EndOfStream
 
@@ -43,8 +49,9 @@ class Done:
 
     def __init__(self) -> None:
         self.stdin: ByteSendStream | None = None
-        self.stdout: ByteReceiveStream = Empty()
-        self.stderr: ByteReceiveStream = Empty()
+        self.stdout: OutputStream = Empty()
+        self.stderr: OutputStream = Empty()
+        self.channel: OutputStream | None = None
 
     async def wait(self) -> Exit:
         return Exit(0, None)
@@ -54,6 +61,15 @@ class Done:
 
     async def kill(self) -> None:
         return
+
+    def mark(self) -> None:
+        return
+
+    async def interrupt(self, number: int) -> None:
+        del number
+
+    def limits_hit(self) -> frozenset[Limit]:
+        return frozenset()
 
     async def aclose(self) -> None:
         return

@@ -12,7 +12,7 @@ from lm_sandbox.errors import (
     Forbidden,
     Gone,
     LmSandboxError,
-    NoCapacity,
+    QuotaReached,
     SandboxFailed,
     SandboxNotFound,
     TerminalNotFound,
@@ -196,7 +196,7 @@ async def test_the_end_of_the_sandbox_is_told(world: World) -> None:
 
 async def test_there_are_no_more_than_allowed_and_ended_ones_make_room(world: World) -> None:
     opened = [await world.open() for _ in range(3)]
-    with pytest.raises(NoCapacity, match="3 terminals"):
+    with pytest.raises(QuotaReached, match="3 terminals"):
         await world.open()
     world.driver.terminals[1].end(Exit(0, None))
     await eventually(lambda: not opened[1].running)
@@ -210,12 +210,12 @@ async def test_there_are_no_more_than_allowed_and_ended_ones_make_room(world: Wo
 
 
 async def test_opened_at_once_there_are_no_more_either(world: World) -> None:
-    refused: list[NoCapacity] = []
+    refused: list[QuotaReached] = []
 
     async def one() -> None:
         try:
             await world.open()
-        except NoCapacity as error:
+        except QuotaReached as error:
             refused.append(error)
 
     async with anyio.create_task_group() as tasks:
@@ -231,7 +231,7 @@ async def test_a_terminal_has_so_many_places(world: World) -> None:
     with world.terminals.attend(*where), world.terminals.attend(*where) as same:
         assert same is terminal
         assert terminal.viewers == 2
-        with pytest.raises(NoCapacity, match="All 2 places"), world.terminals.attend(*where):
+        with pytest.raises(QuotaReached, match="All 2 places"), world.terminals.attend(*where):
             pass
     assert terminal.viewers == 0
 

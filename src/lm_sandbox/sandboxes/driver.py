@@ -5,6 +5,7 @@ that cannot be used is an error, and each method names the ones it may raise. `t
 holds what every driver must do.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -76,12 +77,14 @@ class CommandSpec:
         cwd: An absolute path inside the sandbox.
         env: Added to the sandbox's own variables.
         stdin: Whether the program gets a pipe; otherwise it reads an empty input.
+        channel: Whether it gets a pipe as descriptor 3, to tell more than its output.
     """
 
     argv: tuple[str, ...]
     cwd: str = "/workspace"
     env: Mapping[str, str] = field(default_factory=dict)
     stdin: bool = False
+    channel: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,20 @@ class Check:
     required: bool = True
 
 
+class OutputStream(ByteReceiveStream):
+    """What a program writes."""
+
+    @abstractmethod
+    def receive_nowait(self, max_bytes: int = 65536) -> bytes:
+        """Returns what is there already.
+
+        Raises:
+            anyio.WouldBlock: nothing is.
+            anyio.EndOfStream: nobody can write any more.
+            anyio.ClosedResourceError: this end was closed.
+        """
+
+
 class Running(Protocol):
     """A program that was started; `kill` may be called at any time."""
 
@@ -214,11 +231,24 @@ class Running(Protocol):
 
 
 class Process(Running, Protocol):
-    """A command."""
+    """A command; `interrupt` may be called at any time, too."""
 
     stdin: ByteSendStream | None
-    stdout: ByteReceiveStream
-    stderr: ByteReceiveStream
+    stdout: OutputStream
+    stderr: OutputStream
+    channel: OutputStream | None
+
+    def mark(self) -> None:
+        """Remembers this moment for `interrupt` and `limits_hit`, which otherwise count from the start."""
+        ...
+
+    async def interrupt(self, number: int) -> None:
+        """Sends a signal to the program alone, and kills what it started since the mark, nothing else."""
+        ...
+
+    def limits_hit(self) -> frozenset[Limit]:
+        """Tells which limits of the sandbox were hit since the mark."""
+        ...
 
 
 class Terminal(Running, Protocol):

@@ -14,6 +14,7 @@ from lm_sandbox.sandboxes.command_book import CommandBook
 from lm_sandbox.sandboxes.driver import MIB, SandboxId
 from lm_sandbox.sandboxes.paging import page_of
 from lm_sandbox.sandboxes.sandbox import NewSandbox, Sandbox, Selection
+from lm_sandbox.sandboxes.shell_book import ShellBook
 
 REMEMBERED_DELETIONS = 10_000
 RETRY_AFTER_S = 10
@@ -66,6 +67,7 @@ class SandboxRegistry:
             idle_since=self._clock(),
             lifetime=admit_lifetime(new.lifetime, self._settings),
             commands=CommandBook(self._spool, self._settings.spool_mib * MIB),
+            shells=ShellBook(self._settings.shells),
         )
         self._sandboxes[sandbox_id] = sandbox
         return sandbox

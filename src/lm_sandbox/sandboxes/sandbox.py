@@ -11,6 +11,7 @@ from lm_sandbox.errors import Conflict
 from lm_sandbox.sandboxes.command_book import CommandBook
 from lm_sandbox.sandboxes.driver import Enforced, Limits, RunState, SandboxId
 from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
+from lm_sandbox.sandboxes.shell_book import ShellBook
 from lm_sandbox.sandboxes.terminal_book import TerminalBook
 
 
@@ -143,6 +144,7 @@ class Sandbox:
         lifetime: When it goes by itself.
         egress: What it may reach.
         commands: Those that run and ran in it.
+        shells: Those that stay in it.
         terminals: Those that are open in it.
         state: Where it is in its life.
         enforced: What holds it; None while it is made.
@@ -160,6 +162,7 @@ class Sandbox:
     idle_since: float
     lifetime: Lifetime
     commands: CommandBook
+    shells: ShellBook
     terminals: TerminalBook = field(default_factory=TerminalBook)
     state: SandboxState = SandboxState.CREATING
     egress: EgressPolicy = NOTHING

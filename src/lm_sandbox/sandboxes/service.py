@@ -1,7 +1,7 @@
 """The one public door to sandboxes: who owns which, how many there are, and what runs in them."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from lm_sandbox.sandboxes.admission import (
 from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.commands import CommandRequest, CommandResult, Sink
 from lm_sandbox.sandboxes.driver import (
+    CommandSpec,
     Limits,
     Process,
     RunState,
@@ -48,6 +49,8 @@ from lm_sandbox.sandboxes.sandbox import (
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 
 REAP_S = 5.0
+
+Spawn = Callable[[Sandbox, CommandSpec], Awaitable[Process]]
 
 
 class SandboxService:
@@ -92,7 +95,7 @@ class SandboxService:
         async with AsyncExitStack() as exits:
             await exits.enter_async_context(self._driver)
             await exits.enter_async_context(self._networks)
-            exits.callback(self._close_books)
+            exits.push_async_callback(self._close_books)
             tasks = await exits.enter_async_context(anyio.create_task_group())
             exits.callback(tasks.cancel_scope.cancel)
             tasks.start_soon(self._reap_for_ever)
@@ -220,7 +223,12 @@ class SandboxService:
         await self._remove(self.get(principal, sandbox_id))
 
     async def run(
-        self, principal: Principal, sandbox_id: str, new: NewCommand, sink: Sink | None = None
+        self,
+        principal: Principal,
+        sandbox_id: str,
+        new: NewCommand,
+        sink: Sink | None = None,
+        spawn: Spawn | None = None,
     ) -> CommandResult:
         """Runs a command to its end; cancelling kills it and all that it started.
 
@@ -229,6 +237,7 @@ class SandboxService:
             sandbox_id: Where to run it.
             new: The command.
             sink: Gets the output as it comes.
+            spawn: What starts it, where that is not the driver itself.
 
         Raises:
             SandboxNotFound: the principal has none of this id.
@@ -240,14 +249,16 @@ class SandboxService:
         """
         sandbox = self.get(principal, sandbox_id)
         with self.in_use(sandbox), self.noting_failure(sandbox):
-            command = await self._start(sandbox, admit_command(new, self._settings))
+            command = await self._start(sandbox, admit_command(new, self._settings), spawn)
             return await command.run(sink)
 
-    async def start(self, principal: Principal, sandbox_id: str, new: NewCommand) -> Command:
+    async def start(
+        self, principal: Principal, sandbox_id: str, new: NewCommand, spawn: Spawn | None = None
+    ) -> Command:
         """Starts a command that goes on by itself; raises as `run` does."""
         sandbox = self.get(principal, sandbox_id)
         with self.noting_failure(sandbox):
-            command = await self._start(sandbox, admit_command(new, self._settings))
+            command = await self._start(sandbox, admit_command(new, self._settings), spawn)
         if self._tasks is None:
             raise RuntimeError("the service is used outside its context")
         self._tasks.start_soon(self._see_through, sandbox, command)
@@ -326,11 +337,21 @@ class SandboxService:
         if sandbox.enforced is not None:
             sandbox.enforced = replace(sandbox.enforced, network=str(policy))
 
-    async def _start(self, sandbox: Sandbox, request: CommandRequest) -> Command:
+    async def spawn(self, sandbox: Sandbox, command: CommandSpec) -> Process:
+        """Starts a program with the variables of the sandbox's network.
+
+        Raises:
+            Conflict: the sandbox does not run.
+            SandboxFailed: it died.
+        """
         sandbox.require(SandboxState.RUNNING)
-        spec = request.spec()
-        spec = replace(spec, env={**self._networks.env(sandbox.id), **spec.env})
-        process: Process = await self._driver.spawn(sandbox.id, spec)
+        with self.noting_failure(sandbox):
+            env = {**self._networks.env(sandbox.id), **command.env}
+            return await self._driver.spawn(sandbox.id, replace(command, env=env))
+
+    async def _start(self, sandbox: Sandbox, request: CommandRequest, spawn: Spawn | None) -> Command:
+        sandbox.require(SandboxState.RUNNING)
+        process = await (spawn or self.spawn)(sandbox, request.spec())
         return sandbox.commands.open(f"cmd_{secrets.token_hex(8)}", request, process)
 
     async def _see_through(self, sandbox: Sandbox, command: Command) -> None:
@@ -357,7 +378,9 @@ class SandboxService:
             await self._networks.close(sandbox.id)
             await self._driver.destroy(sandbox.id)
         sandbox.commands.close()
+        await sandbox.shells.drop()
 
-    def _close_books(self) -> None:
+    async def _close_books(self) -> None:
         for sandbox in self._registry:
             sandbox.commands.close()
+            await sandbox.shells.drop()

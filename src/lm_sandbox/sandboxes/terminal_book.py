@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import anyio
 
-from lm_sandbox.errors import Conflict, LmSandboxError, NoCapacity, TerminalNotFound, Unavailable
+from lm_sandbox.errors import Conflict, LmSandboxError, QuotaReached, TerminalNotFound, Unavailable
 from lm_sandbox.sandboxes.driver import Exit, Terminal
 from lm_sandbox.sandboxes.paging import page_of
 from lm_sandbox.sandboxes.scroll_back import ScrollBack
@@ -147,10 +147,10 @@ class LiveTerminal:
         """Counts somebody who looks at it.
 
         Raises:
-            NoCapacity: as many as allowed do.
+            QuotaReached: as many as allowed do.
         """
         if self.viewers >= most:
-            raise NoCapacity(f"All {most} places at this terminal are taken; one has to leave first.")
+            raise QuotaReached(f"All {most} places at this terminal are taken; one has to leave first.")
         self.viewers += 1
         try:
             yield
@@ -220,13 +220,13 @@ class TerminalBook:
         """Forgets an ended one where another could not be entered otherwise.
 
         Raises:
-            NoCapacity: as many as allowed are open.
+            QuotaReached: as many as allowed are open.
         """
         if len(self._terminals) < most:
             return
         ended = next((one for one in self._terminals.values() if not one.running), None)
         if ended is None:
-            raise NoCapacity(f"The sandbox has {most} terminals, and no more are allowed; close one.")
+            raise QuotaReached(f"The sandbox has {most} terminals, and no more are allowed; close one.")
         del self._terminals[ended.id]
 
     def add(self, terminal: LiveTerminal) -> None:

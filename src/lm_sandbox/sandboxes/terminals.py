@@ -79,7 +79,8 @@ class Terminals:
             Gone: the sandbox was deleted.
             Conflict: the sandbox does not run.
             TooLarge: the command is too long.
-            NoCapacity: the sandbox has as many as allowed, or the host has none left.
+            QuotaReached: the sandbox has as many as allowed.
+            NoCapacity: the host has none left.
             SandboxFailed: the sandbox died.
         """
         if self._tasks is None:
@@ -127,7 +128,7 @@ class Terminals:
             SandboxNotFound: the principal has no sandbox of this id.
             Gone: the sandbox was deleted.
             TerminalNotFound: the sandbox has none of this id, or it is forgotten.
-            NoCapacity: as many as allowed look at it.
+            QuotaReached: as many as allowed look at it.
         """
         sandbox = self._service.get(principal, sandbox_id)
         terminal = sandbox.terminals.find(terminal_id)

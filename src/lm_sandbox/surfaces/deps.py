@@ -19,6 +19,7 @@ from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.surfaces.origins import Origins
@@ -37,6 +38,7 @@ class Services:
     conversations: Conversations
     links: PortLinks
     ports: Ports
+    shells: Shells
     terminals: Terminals
     origins: Origins
 

@@ -36,6 +36,7 @@ STATUS: Mapping[ErrorKind, int] = {
     ErrorKind.UNAVAILABLE: 503,
     ErrorKind.UPSTREAM: 502,
     ErrorKind.EXHAUSTED: 507,
+    ErrorKind.QUOTA: 429,
 }
 DEFAULT_RETRY_AFTER_S = 5
 # Nobody reads it; the number is nginx's.

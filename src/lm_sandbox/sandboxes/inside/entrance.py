@@ -11,11 +11,12 @@ from lm_sandbox.errors import SandboxFailed
 from lm_sandbox.sandboxes.driver import CommandSpec, Limit
 from lm_sandbox.sandboxes.inside.channel import Channel, Message
 from lm_sandbox.sandboxes.inside.launch import Launcher
+from lm_sandbox.sandboxes.inside.moment import Moment
 from lm_sandbox.sandboxes.inside.process import ConfinedProcess, Pipes
 from lm_sandbox.sandboxes.inside.program import ConfinedProgram, Reins
 from lm_sandbox.sandboxes.inside.pty import ConfinedTerminal
 from lm_sandbox.sandboxes.inside.resident import Resident
-from lm_sandbox.sandboxes.inside.tree import COOKIE, kill_tree
+from lm_sandbox.sandboxes.inside.tree import COOKIE, Interruption, interrupt_tree, kill_tree
 from lm_sandbox.sandboxes.terminal import TerminalSpec
 
 TERM = "xterm-256color"
@@ -150,11 +151,12 @@ class Entrance:
 
     async def _spawn(self, zygote: Channel, command: CommandSpec) -> ConfinedProcess:
         number = next(self._numbers)
-        pipes = Pipes(stdin=command.stdin)
+        pipes = Pipes(command)
+        given = {"stdin": command.stdin, "channel": command.channel}
         process = ConfinedProcess(pipes.ours, self._reins(number))
         self._running[number] = process
         try:
-            await zygote.send(self._order(number, command) | {"stdin": command.stdin}, pipes.theirs)
+            await zygote.send(self._order(number, command) | given, pipes.theirs)
         except BaseException:
             del self._running[number]
             await process.aclose()
@@ -178,9 +180,10 @@ class Entrance:
 
     def _reins(self, number: int) -> Reins:
         return Reins(
-            hits=partial(self._hits_since, self._bounds.hits()),
+            hits=HitCount(self._bounds),
             signal=partial(self._signal, number),
             kill_tree=partial(self._kill_tree, self._cookie(number)),
+            interrupt=partial(self._interrupt, self._cookie(number)),
         )
 
     def _order(self, number: int, spec: CommandSpec | TerminalSpec) -> Message:
@@ -209,13 +212,33 @@ class Entrance:
         for process in running.values():
             process.lost(sandbox_alive=alive)
 
-    def _hits_since(self, before: Mapping[Limit, int]) -> frozenset[Limit]:
-        now = self._bounds.hits()
-        hits = {limit for limit, counted in now.items() if counted > before.get(limit, 0)}
-        return frozenset(hits | {Limit.DISK} if self._bounds.full else hits)
-
-    async def _signal(self, number: int, signal_number: int, group: int) -> None:
+    async def _signal(self, number: int, signal_number: int, group: int | None) -> None:
         await self._zygote.send_if_there({"id": number, "signal": signal_number, "group": group})
 
     def _kill_tree(self, cookie: str, root: int) -> None:
-        kill_tree(self._bounds.members, lambda frozen: self._bounds.freeze(frozen=frozen), root, cookie)
+        kill_tree(self._bounds.members, self._freeze, root, cookie)
+
+    def _interrupt(self, cookie: str, root: int, number: int, since: Moment) -> None:
+        interrupt_tree(self._bounds.members, self._freeze, Interruption(root, cookie, number, since))
+
+    def _freeze(self, frozen: bool) -> None:
+        self._bounds.freeze(frozen=frozen)
+
+
+class HitCount:
+    """Implements `Hits`; at first the mark is when it is made."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._before: Mapping[Limit, int] = {}
+        self.mark()
+
+    def mark(self) -> None:
+        """Counts from now on."""
+        self._before = self._bounds.hits()
+
+    def new(self) -> frozenset[Limit]:
+        """Tells which were hit since the mark; the disk when it is full now."""
+        now = self._bounds.hits()
+        hits = {limit for limit, counted in now.items() if counted > self._before.get(limit, 0)}
+        return frozenset(hits | {Limit.DISK} if self._bounds.full else hits)

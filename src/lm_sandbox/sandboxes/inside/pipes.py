@@ -3,10 +3,12 @@
 import os
 
 import anyio
-from anyio.abc import ByteReceiveStream, ByteSendStream
+from anyio.abc import ByteSendStream
+
+from lm_sandbox.sandboxes.driver import OutputStream
 
 
-class PipeReader(ByteReceiveStream):
+class PipeReader(OutputStream):
     """Reads what a command writes.
 
     Args:
@@ -26,16 +28,28 @@ class PipeReader(ByteReceiveStream):
         # Others get their turn even when this pipe is never empty.
         await anyio.lowlevel.checkpoint()
         while True:
-            if self._fd < 0:
-                raise anyio.ClosedResourceError
             try:
-                data = os.read(self._fd, max_bytes)
-            except BlockingIOError:
+                return self.receive_nowait(max_bytes)
+            except anyio.WouldBlock:
                 await anyio.wait_readable(self._fd)
-                continue
-            if not data:
-                raise anyio.EndOfStream
-            return data
+
+    def receive_nowait(self, max_bytes: int = 65536) -> bytes:
+        """Returns what is there already.
+
+        Raises:
+            anyio.WouldBlock: nothing is.
+            anyio.EndOfStream: nobody can write any more.
+            anyio.ClosedResourceError: this end was closed.
+        """
+        if self._fd < 0:
+            raise anyio.ClosedResourceError
+        try:
+            data = os.read(self._fd, max_bytes)
+        except BlockingIOError as error:
+            raise anyio.WouldBlock from error
+        if not data:
+            raise anyio.EndOfStream
+        return data
 
     async def aclose(self) -> None:
         """Closes this end."""

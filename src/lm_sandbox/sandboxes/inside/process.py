@@ -1,53 +1,86 @@
 """A command that runs in a sandbox, seen from the server."""
 
+import asyncio
 import os
+from dataclasses import dataclass
 
-from anyio.abc import ByteReceiveStream, ByteSendStream
+import anyio.to_thread
+from anyio.abc import ByteSendStream
 
+from lm_sandbox.sandboxes.driver import CommandSpec, Limit, OutputStream
+from lm_sandbox.sandboxes.inside.moment import Moment
 from lm_sandbox.sandboxes.inside.pipes import PipeReader, PipeWriter
 from lm_sandbox.sandboxes.inside.program import ConfinedProgram, Reins
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The server's ends of a command's pipes; None for those it has not got."""
+
+    stdout: int
+    stderr: int
+    stdin: int | None
+    channel: int | None
 
 
 class ConfinedProcess(ConfinedProgram):
     """Implements `Process`.
 
     Args:
-        streams: The server's ends: standard output, standard error, and standard input or None.
+        ends: The server's ends of its pipes; owned from now on.
         reins: What can be done with it.
     """
 
-    def __init__(self, streams: tuple[int, int, int | None], reins: Reins) -> None:
+    def __init__(self, ends: Ends, reins: Reins) -> None:
         super().__init__(reins)
-        stdout, stderr, stdin = streams
-        self.stdout: ByteReceiveStream = PipeReader(stdout)
-        self.stderr: ByteReceiveStream = PipeReader(stderr)
-        self.stdin: ByteSendStream | None = None if stdin is None else PipeWriter(stdin)
+        self.stdout: OutputStream = PipeReader(ends.stdout)
+        self.stderr: OutputStream = PipeReader(ends.stderr)
+        self.stdin: ByteSendStream | None = None if ends.stdin is None else PipeWriter(ends.stdin)
+        self.channel: OutputStream | None = None if ends.channel is None else PipeReader(ends.channel)
+        self._since = Moment(0, 0)
+
+    def mark(self) -> None:
+        """Remembers this moment for `interrupt` and `limits_hit`."""
+        self._since = Moment.now()
+        self._reins.hits.mark()
+
+    async def interrupt(self, number: int) -> None:
+        """Sends a signal to the program alone, and kills what it started since the mark."""
+        pid = await asyncio.shield(self._started)
+        if pid is not None and not self.over:
+            await anyio.to_thread.run_sync(self._reins.interrupt, pid, number, self._since)
+
+    def limits_hit(self) -> frozenset[Limit]:
+        """Tells which limits were hit since the mark."""
+        return self._reins.hits.new()
 
     async def aclose(self) -> None:
         """Closes the streams."""
-        await self.stdout.aclose()
-        await self.stderr.aclose()
-        if self.stdin is not None:
-            await self.stdin.aclose()
+        for stream in (self.stdout, self.stderr, self.stdin, self.channel):
+            if stream is not None:
+                await stream.aclose()
 
 
 class Pipes:
     """The pipes of one command, while it is started.
 
     Attributes:
-        ours: The server's ends: standard output, standard error, and standard input or None.
-        theirs: The command's ends, in the same order; closed by `close`.
+        ours: The server's ends.
+        theirs: The command's ends: of its output, its error output, its input and its channel.
 
     Args:
-        stdin: Whether it gets one for its input.
+        command: Says which it gets.
     """
 
-    def __init__(self, *, stdin: bool) -> None:
+    def __init__(self, command: CommandSpec) -> None:
         out, error = _pipe(), _pipe()
-        feed = _pipe() if stdin else None
-        self.ours = (out[0], error[0], feed[1] if feed else None)
-        self.theirs = [out[1], error[1], *([feed[0]] if feed else [])]
-        for fd in self.ours:
+        feed = _pipe() if command.stdin else None
+        channel = _pipe() if command.channel else None
+        self.ours = Ends(out[0], error[0], feed and feed[1], channel and channel[0])
+        self.theirs = [out[1], error[1]]
+        self.theirs += [feed[0]] if feed else []
+        self.theirs += [channel[1]] if channel else []
+        for fd in (self.ours.stdout, self.ours.stderr, self.ours.stdin, self.ours.channel):
             if fd is not None:
                 os.set_blocking(fd, False)
 

@@ -4,12 +4,26 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import anyio.to_thread
 
 from lm_sandbox.errors import SandboxFailed
 from lm_sandbox.sandboxes.driver import Exit, Limit
 from lm_sandbox.sandboxes.inside.channel import Message
+from lm_sandbox.sandboxes.inside.moment import Moment
+
+
+class Hits(Protocol):
+    """Counts how often the limits of a sandbox are hit, from a mark on."""
+
+    def mark(self) -> None:
+        """Counts from now on."""
+        ...
+
+    def new(self) -> frozenset[Limit]:
+        """Tells which were hit since."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +31,16 @@ class Reins:
     """What the server can do with a program.
 
     Attributes:
-        hits: Tells which limits have been hit since it started.
-        signal: Sends a signal to a process group of its, its own one where 0 is given.
+        hits: Tells which limits have been hit since its mark.
+        signal: Sends a signal to a process group: the program's own, or the one that is given.
         kill_tree: Kills all that descends from a first process.
+        interrupt: Sends a signal to a first process and kills what it started since a moment.
     """
 
-    hits: Callable[[], frozenset[Limit]]
-    signal: Callable[[int, int], Awaitable[None]]
+    hits: Hits
+    signal: Callable[[int, int | None], Awaitable[None]]
     kill_tree: Callable[[int], None]
+    interrupt: Callable[[int, int, Moment], None]
 
 
 class ConfinedProgram:
@@ -51,14 +67,14 @@ class ConfinedProgram:
             self._started.set_result(message["pid"])
         if "code" in message and not self._ended.done():
             code = message["code"]
-            limits = self._reins.hits()
+            limits = self._reins.hits.new()
             if message.get("busy"):
                 limits |= {Limit.PIDS}
             self._end(Exit(code, None, limits) if code >= 0 else Exit(None, -code, limits))
 
     def lost(self, *, sandbox_alive: bool) -> None:
         """The zygote is gone: how the program ended will never be known."""
-        killed = Exit(None, int(signal.SIGKILL), self._reins.hits()) if sandbox_alive else None
+        killed = Exit(None, int(signal.SIGKILL), self._reins.hits.new()) if sandbox_alive else None
         self._end(killed)
 
     async def wait(self) -> Exit:
@@ -75,7 +91,7 @@ class ConfinedProgram:
     async def signal(self, number: int) -> None:
         """Sends a signal to the program's process group."""
         if not self.over:
-            await self._reins.signal(number, 0)
+            await self._reins.signal(number, None)
 
     async def kill(self) -> None:
         """Kills the program and everything that it started."""

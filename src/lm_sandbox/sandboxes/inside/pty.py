@@ -70,7 +70,7 @@ class ConfinedTerminal(ConfinedProgram):
     async def signal(self, number: int) -> None:
         """Sends a signal to the process group in the foreground."""
         if not self.over and self._master is not None and self._master.fd >= 0:
-            await self._reins.signal(number, max(0, os.tcgetpgrp(self._master.fd)))
+            await self._reins.signal(number, os.tcgetpgrp(self._master.fd) or None)
 
     async def aclose(self) -> None:
         """Closes the master; the kernel tells those that are left by SIGHUP."""

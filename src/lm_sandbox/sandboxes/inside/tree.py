@@ -14,18 +14,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lm_sandbox.sandboxes.inside.moment import Moment
+
 COOKIE = "LM_SANDBOX_COMMAND"
 ROUNDS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is known of one process."""
+    """What is known of one process; `started` in ticks since the host came up."""
 
     pid: int
     parent: int
     session: int
     cookie: bool
+    started: int = 0
 
 
 def belonging(rows: Iterable[Row], root: int) -> set[int]:
@@ -46,10 +49,11 @@ def read_rows(pids: Iterable[int], command: str) -> list[Row]:
     for pid in pids:
         with suppress(OSError, ValueError, IndexError):
             stat = Path(f"/proc/{pid}/stat").read_bytes()
-            state, parent, _, session = stat[stat.rindex(b")") + 2 :].split()[:4]
+            fields = stat[stat.rindex(b")") + 2 :].split()
+            state, parent, session, started = fields[0], fields[1], fields[3], fields[19]
             environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             if state not in {b"Z", b"X"}:
-                rows.append(Row(pid, int(parent), int(session), cookie in environ))
+                rows.append(Row(pid, int(parent), int(session), cookie in environ, int(started)))
     return rows
 
 
@@ -78,6 +82,59 @@ def kill_tree(
             freeze(False)
         if not doomed:
             return
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """How a command is interrupted.
+
+    Attributes:
+        root: The command's first process, which gets a signal.
+        command: Its id.
+        signal: The signal.
+        since: What was started later is killed.
+    """
+
+    root: int
+    command: str
+    signal: int
+    since: Moment
+
+
+def interrupt_tree(
+    members: Callable[[], Iterable[int]], freeze: Callable[[bool], None], interruption: Interruption
+) -> None:
+    """Sends a command's first process a signal, and kills what it started since a moment.
+
+    Args:
+        members: Lists the processes of the sandbox.
+        freeze: Stops (True) or goes on with (False) all of them.
+        interruption: What is done.
+    """
+    root = interruption.root
+    for number in range(ROUNDS):
+        freeze(True)
+        try:
+            # The signal waits until what the process waits for has been killed.
+            if number == 0:
+                os.kill(root, interruption.signal)
+            rows = read_rows(members(), interruption.command)
+            doomed = younger(rows, root, interruption.since)
+            for pid in doomed:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return  # It has ended by itself.
+        finally:
+            freeze(False)
+        if not doomed:
+            return
+
+
+def younger(rows: list[Row], root: int, since: Moment) -> set[int]:
+    """Chooses what the process `root` started after a moment, without itself."""
+    started = {row.pid: Moment(row.started, row.pid) for row in rows}
+    return {pid for pid in belonging(rows, root) - {root} if started[pid] > since}
 
 
 def kill_all(

@@ -192,10 +192,11 @@ class Zygote:
         return True
 
     def _start(self, request: Message, fds: list[int]) -> None:
-        streams = (fds[2] if request["stdin"] else self.null, fds[0], fds[1])
-        self._launch(
-            request, [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(streams)], fds[1]
-        )
+        given = iter(fds[2:])
+        streams = [next(given) if request["stdin"] else self.null, fds[0], fds[1]]
+        streams += [next(given)] if request["channel"] else []
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(streams)]
+        self._launch(request, actions, fds[1])
 
     def _open_terminal(self, request: Message) -> None:
         try:

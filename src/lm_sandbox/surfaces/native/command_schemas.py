@@ -14,7 +14,7 @@ from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.commands import CommandResult
 from lm_sandbox.sandboxes.output import Capture
 from lm_sandbox.sandboxes.sandbox import NewCommand
-from lm_sandbox.surfaces.native.schemas import Body, Env, Text
+from lm_sandbox.surfaces.native.schemas import Body, Env, Folder, Text
 
 
 class Encoding(StrEnum):
@@ -53,7 +53,7 @@ class CommandCreate(Body):
     """A command; a string is run by bash, a list as it is."""
 
     command: Text | Annotated[list[Text], Field(min_length=1)] = Field(examples=["echo hi"])
-    cwd: str = Field("/workspace", pattern=r"^/[^\x00]*$", max_length=4096)
+    cwd: Folder = "/workspace"
     env: Env = Field(default_factory=dict)
     stdin: str | None = None
     keep_stdin_open: bool = Field(False, description="more input may follow by .../stdin")

@@ -63,7 +63,7 @@ async def run_command(
         return JSONResponse(detail.model_dump(mode="json"), 201)
     if body.stream:
         command = await deps.sandboxes.start(caller, sandbox_id, new)
-        return PushResponse(partial(_attended, command, body.encoding))
+        return PushResponse(partial(attended, command, body.encoding))
     result = await while_connected(request, lambda: deps.sandboxes.run(caller, sandbox_id, new))
     return CommandOut.of(result, body.encoding)
 
@@ -140,7 +140,7 @@ async def signal_command(command: Found, body: SignalCreate) -> None:
     await command.signal(body.number())
 
 
-async def _attended(command: Command, encoding: Encoding, write: Write) -> None:
+async def attended(command: Command, encoding: Encoding, write: Write) -> None:
     """Follows a command that ends with its client."""
     try:
         await write_events(command, 0, encoding, write)

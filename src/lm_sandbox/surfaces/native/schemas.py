@@ -10,6 +10,7 @@ from lm_sandbox.sandboxes.egress import MOST_RULES, EgressMode, EgressPolicy
 from lm_sandbox.sandboxes.sandbox import Change, Lifetime, NewSandbox, Sandbox, SandboxState
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+Folder = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w][\w .:@-]*$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 EnvValue = Annotated[str, Field(max_length=32_768, pattern=r"^[^\x00]*$")]
