@@ -14,6 +14,7 @@ from lm_sandbox.errors import SandboxFailed, SandboxNotFound
 from lm_sandbox.sandboxes.driver import Exit, RunState, SandboxDriver, SandboxId, Terminal
 from lm_sandbox.sandboxes.terminal import TerminalSize, TerminalSpec
 from tests.conformance.conftest import BOX, SMALL, Run
+from tests.conftest import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -238,6 +239,20 @@ async def test_many_leave_no_descriptor_and_no_process(driver: SandboxDriver, ru
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert (await run("ls /dev/pts | grep -c '^[0-9]'")).stdout == b"0\n"
     assert int((await run("ls /proc | grep -c '^[0-9]'")).stdout) <= 8
+
+
+async def test_opening_one_that_is_given_up_leaves_nothing(driver: SandboxDriver, run: Run) -> None:
+    async with sitting(driver) as one:
+        await (await one("true")).see_the_end()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(20):
+        with anyio.move_on_after(0.0002 * number) as given_up:
+            opened = await driver.open_terminal(BOX, TerminalSpec(("sleep", "984")))
+        if not given_up.cancelled_caught:
+            await opened.kill()
+            await opened.aclose()
+    assert (await run("until ! pgrep sleep; do :; done; pgrep -c sleep")).stdout == b"0\n"
+    await eventually(lambda: len(list(Path("/proc/self/fd").iterdir())) == before)
 
 
 async def test_stopping_the_sandbox_ends_it(sit: Sit, driver: SandboxDriver) -> None:

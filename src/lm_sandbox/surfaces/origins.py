@@ -1,7 +1,6 @@
 """Which web pages may open WebSockets here: a browser lets any page try."""
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
@@ -27,8 +26,7 @@ class Origins:
         origin = connection.headers.get("origin")
         if origin is None or origin.lower() in self._allowed:
             return
-        # Not the scheme: what ends TLS in front of the server changes it.
-        if not origin.startswith(("http://", "https://")) or urlsplit(origin).netloc.lower() != (
-            connection.headers.get("host", "").lower()
-        ):
+        host = connection.headers.get("host", "").lower()
+        # Either scheme: what ends TLS in front of the server changes it.
+        if not host or origin.lower() not in {f"http://{host}", f"https://{host}"}:
             raise Forbidden(f"Web pages of {origin!r} may not do this; see the setting 'allowed_origins'.")

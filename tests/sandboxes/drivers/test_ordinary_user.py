@@ -25,6 +25,7 @@ from lm_sandbox.errors import Unsupported
 from lm_sandbox.sandboxes.commands import CommandRequest, run_command
 from lm_sandbox.sandboxes.driver import Limits, RunState, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
+from lm_sandbox.sandboxes.terminal import TerminalSpec
 from lm_sandbox.sandboxes.verification.attempts import ATTEMPTS
 from lm_sandbox.sandboxes.verification.verify import verification
 
@@ -42,6 +43,17 @@ async def main():
         report["timed_out"] = (await run("setsid sleep 4242 & sleep 4242", 0.5)).timed_out
         report["left"] = (await run("pgrep -cf '[s]leep 4242'")).stdout.decode()
         report["disk"] = sorted((await run("head -c 20000000 /dev/zero > big")).limits)
+        terminal = await driver.open_terminal(BOX, TerminalSpec(("bash", "-c", "tty; stty size; setsid sleep 4243 & read x; echo $x; exit 3")))
+        await terminal.input.send(b"typed\\n")
+        report["terminal"] = b"".join([piece async for piece in terminal.output]).decode().split()
+        report["exit"] = (await terminal.wait()).code
+        await terminal.aclose()
+        terminal = await driver.open_terminal(BOX, TerminalSpec(("bash", "-c", "setsid sleep 4242 & echo on; sleep 4242")))
+        await terminal.output.receive()
+        await terminal.kill()
+        report["killed"] = (await terminal.wait()).signal
+        await terminal.aclose()
+        report["left_there"] = (await run("pgrep -cf '[s]leep 4242'")).stdout.decode()
         await driver.set_state(BOX, RunState.STOPPED)
         await driver.set_state(BOX, RunState.RUNNING)
         report["kept"] = (await run("cat a")).stdout.decode()
@@ -101,6 +113,9 @@ def test_an_ordinary_user_gets_the_same_isolation(importable: Path) -> None:
     assert report["who"] == "sandbox\n1000\n/workspace\n"
     assert report["through"] == []
     assert (report["timed_out"], report["left"]) == (True, "0\n")
+    # What was typed shows where the terminal was when it came.
+    assert sorted(report["terminal"]) == sorted(["/dev/pts/0", "24", "80", "typed", "typed"])
+    assert (report["exit"], report["killed"], report["left_there"]) == (3, 9, "0\n")
     assert report["disk"] == ["disk"]
     assert report["kept"] == "kept\n"
     assert (report["pause"], report["save"]) == ("unsupported", "unsupported")

@@ -7,7 +7,7 @@ import termios
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
-from lm_sandbox.errors import NoCapacity, SandboxFailed
+from lm_sandbox.errors import LmSandboxError, NoCapacity, SandboxFailed
 from lm_sandbox.sandboxes.driver import Exit
 from lm_sandbox.sandboxes.inside.channel import Message
 from lm_sandbox.sandboxes.inside.pipes import PipeWriter
@@ -31,7 +31,8 @@ class ConfinedTerminal(ConfinedProgram):
 
     def __init__(self, reins: Reins) -> None:
         super().__init__(reins)
-        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._opened = asyncio.Event()
+        self._problem: LmSandboxError | None = None
         self._master: MasterReader | None = None
         self._closed = False
 
@@ -53,7 +54,7 @@ class ConfinedTerminal(ConfinedProgram):
         """
         try:
             with anyio.fail_after(OPEN_S):
-                await asyncio.shield(self._opened)
+                await self._opened.wait()
         except BaseException as error:
             with anyio.move_on_after(OPEN_S, shield=True):
                 await self.aclose()
@@ -61,6 +62,8 @@ class ConfinedTerminal(ConfinedProgram):
             if isinstance(error, TimeoutError):
                 raise SandboxFailed("The sandbox does not answer; make a new one.") from error
             raise
+        if self._problem is not None:
+            raise self._problem
 
     async def resize(self, size: TerminalSize) -> None:
         """Changes the size; the foreground process group is told by SIGWINCH."""
@@ -87,8 +90,7 @@ class ConfinedTerminal(ConfinedProgram):
         self.output = self._master = MasterReader(fd)
         # Each closes its own.
         self.input = PipeWriter(os.dup(fd))
-        if not self._opened.done():
-            self._opened.set_result(None)
+        self._opened.set()
 
     def _end(self, ended: Exit | None) -> None:
         super()._end(ended)
@@ -99,9 +101,10 @@ class ConfinedTerminal(ConfinedProgram):
         if self._master is not None:
             self._master.finish()
 
-    def _fail(self, problem: Exception) -> None:
-        if not self._opened.done():
-            self._opened.set_exception(problem)
+    def _fail(self, problem: LmSandboxError) -> None:
+        if not self._opened.is_set():
+            self._problem = problem
+            self._opened.set()
 
 
 class MasterReader(ByteReceiveStream):
