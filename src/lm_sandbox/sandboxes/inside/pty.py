@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import signal
 import termios
+from collections.abc import Iterable
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
@@ -34,15 +36,18 @@ class ConfinedTerminal(ConfinedProgram):
         self._opened = asyncio.Event()
         self._problem: LmSandboxError | None = None
         self._master: MasterReader | None = None
+        self._slave = -1
         self._closed = False
 
     def tell(self, message: Message) -> None:
-        """Takes what the zygote says of this terminal; the master comes with its first word."""
-        for fd in message.get("fds", ()):
-            self._take(fd)
+        """Takes what the zygote says of this terminal; both its sides come with the first word."""
         if "refused" in message:
             self._fail(NoCapacity(f"No terminal is free here: {message['refused']}. Close one, or wait."))
             self._end(Exit(None, None))
+        elif self._closed:
+            _close(message.get("fds", ()))
+        elif self._master is None:
+            self._take(*message.get("fds", ()))
         super().tell(message)
 
     async def opened(self) -> None:
@@ -56,13 +61,12 @@ class ConfinedTerminal(ConfinedProgram):
             with anyio.fail_after(OPEN_S):
                 await self._opened.wait()
         except BaseException as error:
-            with anyio.move_on_after(OPEN_S, shield=True):
-                await self.aclose()
-                await self.kill()
+            await self._abandon()
             if isinstance(error, TimeoutError):
                 raise SandboxFailed("The sandbox does not answer; make a new one.") from error
             raise
         if self._problem is not None:
+            await self._abandon()
             raise self._problem
 
     async def resize(self, size: TerminalSize) -> None:
@@ -78,18 +82,32 @@ class ConfinedTerminal(ConfinedProgram):
     async def aclose(self) -> None:
         """Closes the master; the kernel tells those that are left by SIGHUP."""
         self._closed = True
+        self._let_go()
         if self._master is not None:
             await self._master.aclose()
             await self.input.aclose()
 
-    def _take(self, fd: int) -> None:
-        if self._closed or self._master is not None:
-            os.close(fd)
+    async def _abandon(self) -> None:
+        with anyio.move_on_after(OPEN_S, shield=True):
+            await self.aclose()
+            # It needs no descriptor, as looking for all the others does.
+            await self._reins.signal(signal.SIGKILL, None)
+            await self.kill()
+
+    def _take(self, *sides: int) -> None:
+        try:
+            # The kernel drops what a process has no number left for.
+            master, slave = sides
+            typed = os.dup(master)
+        except (OSError, ValueError):
+            _close(sides)
+            self._fail(NoCapacity("The server has no descriptor left; try again later."))
             return
-        os.set_blocking(fd, False)
-        self.output = self._master = MasterReader(fd)
+        os.set_blocking(master, False)
+        self._slave = slave
+        self.output = self._master = MasterReader(master)
         # Each closes its own.
-        self.input = PipeWriter(os.dup(fd))
+        self.input = PipeWriter(typed)
         self._opened.set()
 
     def _end(self, ended: Exit | None) -> None:
@@ -100,11 +118,23 @@ class ConfinedTerminal(ConfinedProgram):
             self._fail(NoCapacity("The terminal ended before it was open; try again."))
         if self._master is not None:
             self._master.finish()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        # Held until now: what the program has closed it may open again.
+        slave, self._slave = self._slave, -1
+        if slave >= 0:
+            os.close(slave)
 
     def _fail(self, problem: LmSandboxError) -> None:
         if not self._opened.is_set():
             self._problem = problem
             self._opened.set()
+
+
+def _close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 class MasterReader(ByteReceiveStream):

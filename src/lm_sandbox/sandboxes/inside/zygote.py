@@ -154,8 +154,6 @@ class Zygote:
         self.oom_own = _protect(oom)
         self.env = env
         self.pids: dict[int, int] = {}
-        # Kept open until the program ends: what it has closed it may open again.
-        self.slaves: dict[int, int] = {}
         self.null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
     def serve(self) -> None:
@@ -207,25 +205,21 @@ class Zygote:
         # A session leader that opens it gets it as its controlling terminal.
         opening = (os.POSIX_SPAWN_OPEN, 0, path, os.O_RDWR, 0)
         actions = [opening, *((os.POSIX_SPAWN_DUP2, 0, number) for number in (1, 2))]
-        pid = self._launch(request, actions, slave, master)
+        self._launch(request, actions, slave, master, slave)
         os.close(master)
-        if pid is None:
-            os.close(slave)
-        else:
-            self.slaves[pid] = slave
+        os.close(slave)
 
-    def _launch(self, request: Message, actions: list[Any], stderr: int, *sent: int) -> int | None:
+    def _launch(self, request: Message, actions: list[Any], stderr: int, *sent: int) -> None:
         try:
             os.chdir(request["cwd"])
             pid = self._spawn(request, actions)
         except OSError as error:
             self._refuse(request, stderr, error, *sent)
-            return None
+            return
         finally:
             os.chdir("/")
         self.pids[pid] = request["id"]
         self._tell({"id": request["id"], "pid": pid}, *sent)
-        return pid
 
     def _spawn(self, request: Message, actions: list[Any]) -> int:
         env = self.env | request["env"]
@@ -276,8 +270,6 @@ class Zygote:
                 return
             if pid == 0:
                 return
-            if pid in self.slaves:
-                os.close(self.slaves.pop(pid))
             command = self.pids.pop(pid, None)
             if command is not None:
                 self._tell({"id": command, "code": os.waitstatus_to_exitcode(status)})
