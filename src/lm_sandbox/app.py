@@ -34,6 +34,7 @@ from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.snapshots import Snapshots
+from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.storage.database import Database
 from lm_sandbox.surfaces import health, seed
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
@@ -49,9 +50,12 @@ from lm_sandbox.surfaces.native import (
     sandboxes,
     shells,
     snapshots,
+    terminal_sockets,
+    terminals,
 )
 from lm_sandbox.surfaces.openai import chat, models
 from lm_sandbox.surfaces.openai.responses import routes as responses
+from lm_sandbox.surfaces.origins import Origins
 from lm_sandbox.surfaces.swagger import add_swagger
 
 DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
@@ -66,6 +70,8 @@ ROUTERS = (
     ports.LINKS,
     ports.RELAYS,
     port_sockets.ROUTER,
+    terminals.ROUTER,
+    terminal_sockets.ROUTER,
     *MODEL_ROUTERS,
     seed.ROUTER,
     health.ROUTER,
@@ -127,6 +133,7 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         records = SandboxStore(database)
         service = SandboxService(driver, settings.sandbox, store, records, spool, networks=networks)
         service = await exits.enter_async_context(service)
+        opened = Terminals(service, driver, networks, settings.sandbox)
         inside.state.services = services = Services(
             keys=keys,
             sandboxes=service,
@@ -138,6 +145,8 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             links=PortLinks(),
             ports=Ports(service, driver),
             shells=await exits.enter_async_context(Shells(service)),
+            terminals=await exits.enter_async_context(opened),
+            origins=Origins(settings.allowed_origins),
         )
         yield services
 

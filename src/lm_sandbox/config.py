@@ -69,6 +69,11 @@ class SandboxSettings(Section):
     spool_mib: Positive = Field(
         512, description="disk for the long outputs of one sandbox's commands, in MiB; the oldest go first"
     )
+    max_terminals: Positive = Field(8, description="terminals of one sandbox")
+    max_terminal_viewers: Positive = Field(16, description="connections to one terminal at once")
+    scroll_back_kib: Positive = Field(
+        256, description="output that a terminal keeps for who comes to look, in KiB"
+    )
     snapshots_mib: Positive = Field(10 * 1024, description="disk for all snapshots, in MiB")
 
 
@@ -138,6 +143,9 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(None, description="the first admin key, instead of a new one")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="web pages from these, such as `https://tools.example`, may open terminals"
+    )
     default_model: str | None = Field(None, description="the model that `run` and `auto` use")
     max_body_bytes: Positive = Field(16 * 1024 * 1024, description="the largest request body")
     sandbox: SandboxSettings = SandboxSettings()

@@ -10,6 +10,7 @@
     │   ├── SandboxNotFound
     │   ├── CommandNotFound
     │   ├── ShellNotFound
+    │   ├── TerminalNotFound
     │   ├── SnapshotNotFound
     │   ├── FileNotThere
     │   └── ModelNotFound   carries the names that exist
@@ -127,6 +128,12 @@ class ShellNotFound(NotFound):
     """The sandbox has no shell of that id."""
 
     code = "shell_not_found"
+
+
+class TerminalNotFound(NotFound):
+    """No terminal of this sandbox has this id."""
+
+    code = "terminal_not_found"
 
 
 class SnapshotNotFound(NotFound):

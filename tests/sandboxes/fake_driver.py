@@ -25,8 +25,11 @@ from lm_sandbox.sandboxes.driver import (
     SandboxId,
     SandboxSpec,
     Stats,
+    Terminal,
 )
 from lm_sandbox.sandboxes.files import SandboxFiles
+from lm_sandbox.sandboxes.terminal import TerminalSpec
+from tests.sandboxes.fake_terminal import FakeTerminal
 
 
 class Empty(OutputStream):
@@ -80,6 +83,7 @@ class FakeDriver:
     name: str = "fake"
     alive: dict[SandboxId, SandboxSpec] = field(default_factory=dict)
     commands: list[CommandSpec] = field(default_factory=list)
+    terminals: list[FakeTerminal] = field(default_factory=list)
     states: dict[SandboxId, RunState] = field(default_factory=dict)
     refuse: Exception | None = None
 
@@ -107,6 +111,13 @@ class FakeDriver:
         self.commands.append(command)
         process: Process = Done()
         return process
+
+    async def open_terminal(self, sandbox: SandboxId, spec: TerminalSpec) -> Terminal:
+        if sandbox not in self.alive:
+            raise SandboxNotFound("gone")
+        opened = FakeTerminal(spec)
+        self.terminals.append(opened)
+        return opened
 
     async def set_state(self, sandbox: SandboxId, state: RunState) -> None:
         self.states[sandbox] = state

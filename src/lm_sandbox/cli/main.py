@@ -182,6 +182,19 @@ def delete_sandbox(names: Annotated[list[str], typer.Argument(help="Ids or names
     _finish(partial(delete, load_settings(), names))
 
 
+@sandbox.command("terminal", context_settings={"ignore_unknown_options": True})
+def use_terminal(
+    name: SandboxName,
+    command: Annotated[list[str] | None, typer.Argument(help="Instead of a login shell.")] = None,
+    terminal: Annotated[str | None, typer.Option("--id", help="Come back to this terminal.")] = None,
+    view: Annotated[bool, typer.Option("--view", help="Only look; type nothing.")] = False,
+) -> None:
+    """Be in a sandbox as in this terminal; ctrl-] leaves, and the program goes on."""
+    from lm_sandbox.cli.terminal import use_terminal as use  # noqa: PLC0415
+
+    _finish(partial(use, load_settings(), name, terminal, command or [], view=view))
+
+
 @app.callback(invoke_without_command=True)
 def options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,

@@ -37,7 +37,7 @@ async def create_sandbox(settings: Settings, body: Mapping[str, Any], *, as_json
 async def show_sandbox(settings: Settings, name: str, *, as_json: bool) -> int:
     """Prints what holds a sandbox and what it uses."""
     async with connect_to_server(settings) as client:
-        path = f"/v1/sandboxes/{await _id_of(client, name)}"
+        path = f"/v1/sandboxes/{await id_of(client, name)}"
         found = (await check(await client.get(path))).json()
         stats = (await check(await client.get(f"{path}/stats"))).json()
     if as_json:
@@ -58,7 +58,7 @@ async def show_sandbox(settings: Settings, name: str, *, as_json: bool) -> int:
 async def act(settings: Settings, name: str, action: str) -> int:
     """Pauses, resumes, stops or starts a sandbox."""
     async with connect_to_server(settings) as client:
-        await check(await client.post(f"/v1/sandboxes/{await _id_of(client, name)}/{action}"))
+        await check(await client.post(f"/v1/sandboxes/{await id_of(client, name)}/{action}"))
     return 0
 
 
@@ -66,11 +66,11 @@ async def delete_sandbox(settings: Settings, names: Sequence[str]) -> int:
     """Deletes sandboxes."""
     async with connect_to_server(settings) as client:
         for name in names:
-            await check(await client.delete(f"/v1/sandboxes/{await _id_of(client, name)}"))
+            await check(await client.delete(f"/v1/sandboxes/{await id_of(client, name)}"))
     return 0
 
 
-async def _id_of(client: httpx.AsyncClient, name: str) -> str:
+async def id_of(client: httpx.AsyncClient, name: str) -> str:
     """Takes a name as well as an id."""
     found = (await check(await client.get("/v1/sandboxes", params={"name": name}))).json()["data"]
     return str(found[0]["id"]) if found else name

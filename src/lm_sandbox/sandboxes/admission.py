@@ -50,14 +50,13 @@ def admit_lifetime(asked: Lifetime, settings: SandboxSettings) -> Lifetime:
     return lifetime
 
 
-def admit_command(new: NewCommand, settings: SandboxSettings) -> CommandRequest:
-    """Returns a command with its bounds.
+def admit_argv(command: str | tuple[str, ...], settings: SandboxSettings) -> tuple[str, ...]:
+    """Returns what is started: a string is run by bash, a list as it is.
 
     Raises:
-        Invalid: its time is over the server's.
-        TooLarge: its text is too long.
+        TooLarge: it is too long.
     """
-    argv = (BASH, "-c", new.command) if isinstance(new.command, str) else new.command
+    argv = (BASH, "-c", command) if isinstance(command, str) else command
     size = sum(len(word.encode(errors="surrogatepass")) for word in argv)
     if size > settings.max_command_bytes:
         raise TooLarge(
@@ -65,6 +64,17 @@ def admit_command(new: NewCommand, settings: SandboxSettings) -> CommandRequest:
             "Send long text by stdin.",
             field="command",
         )
+    return argv
+
+
+def admit_command(new: NewCommand, settings: SandboxSettings) -> CommandRequest:
+    """Returns a command with its bounds.
+
+    Raises:
+        Invalid: its time is over the server's.
+        TooLarge: its text is too long.
+    """
+    argv = admit_argv(new.command, settings)
     timeout_s = settings.command_timeout_s if new.timeout_s is None else new.timeout_s
     if timeout_s > settings.max_command_timeout_s:
         raise Invalid(

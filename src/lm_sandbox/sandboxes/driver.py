@@ -16,6 +16,7 @@ from typing import NewType, Protocol, Self
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from lm_sandbox.sandboxes.files import SandboxFiles
+from lm_sandbox.sandboxes.terminal import TerminalSize, TerminalSpec
 
 SandboxId = NewType("SandboxId", str)
 
@@ -228,16 +229,11 @@ class MovableStream(OutputStream):
         """
 
 
-class Process(Protocol):
-    """A command that runs; `kill` and `interrupt` may be called at any time."""
-
-    stdin: ByteSendStream | None
-    stdout: OutputStream
-    stderr: OutputStream
-    channel: OutputStream | None
+class Running(Protocol):
+    """A program that was started; `kill` may be called at any time."""
 
     async def wait(self) -> Exit:
-        """Waits until the program itself has ended, also while children hold its pipes open.
+        """Waits until the program itself has ended, also while children hold its streams open.
 
         Raises:
             SandboxFailed: the sandbox died under it.
@@ -252,6 +248,19 @@ class Process(Protocol):
         """Kills the program and everything that it started, whatever sessions those made."""
         ...
 
+    async def aclose(self) -> None:
+        """Closes the streams and forgets the program; it does not kill."""
+        ...
+
+
+class Process(Running, Protocol):
+    """A command; `interrupt` may be called at any time, too."""
+
+    stdin: ByteSendStream | None
+    stdout: OutputStream
+    stderr: OutputStream
+    channel: OutputStream | None
+
     def mark(self) -> None:
         """Remembers this moment for `interrupt` and `limits_hit`, which otherwise count from the start."""
         ...
@@ -264,8 +273,19 @@ class Process(Protocol):
         """Tells which limits of the sandbox were hit since the mark."""
         ...
 
-    async def aclose(self) -> None:
-        """Closes the streams and forgets the process; it does not kill."""
+
+class Terminal(Running, Protocol):
+    """A program on a pseudo-terminal; signals go to the process group that is in its foreground.
+
+    `output` ends when the program has ended and what it wrote was read, also while children go on.
+    Closing it tells them by SIGHUP.
+    """
+
+    input: ByteSendStream
+    output: ByteReceiveStream
+
+    async def resize(self, size: TerminalSize) -> None:
+        """Changes the size, of which SIGWINCH tells; does nothing once it was closed."""
         ...
 
 
@@ -328,6 +348,16 @@ class SandboxDriver(Protocol):
         Raises:
             SandboxNotFound: the driver has no such sandbox.
             SandboxFailed: it died.
+        """
+        ...
+
+    async def open_terminal(self, sandbox: SandboxId, spec: TerminalSpec) -> Terminal:
+        """Starts a program that has a terminal of the kind `xterm-256color`.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died.
+            NoCapacity: the host has no terminal left.
         """
         ...
 

@@ -12,6 +12,7 @@ from lm_sandbox.sandboxes.command_book import CommandBook
 from lm_sandbox.sandboxes.driver import Enforced, Limits, RunState, SandboxId
 from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
 from lm_sandbox.sandboxes.shell_book import ShellBook
+from lm_sandbox.sandboxes.terminal_book import TerminalBook
 
 
 class SandboxState(StrEnum):
@@ -146,6 +147,7 @@ class Sandbox:
         egress: What it may reach.
         commands: Those that run and ran in it.
         shells: Those that stay in it.
+        terminals: Those that are open in it.
         state: Where it is in its life.
         enforced: What holds it; None while it is made.
         recorded_at: Its last use as far as another server would know.
@@ -164,6 +166,7 @@ class Sandbox:
     lifetime: Lifetime
     commands: CommandBook
     shells: ShellBook
+    terminals: TerminalBook = field(default_factory=TerminalBook)
     state: SandboxState = SandboxState.CREATING
     egress: EgressPolicy = NOTHING
     enforced: Enforced | None = None

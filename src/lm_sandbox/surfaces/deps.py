@@ -21,6 +21,8 @@ from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshots import Snapshots
+from lm_sandbox.sandboxes.terminals import Terminals
+from lm_sandbox.surfaces.origins import Origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Services:
     links: PortLinks
     ports: Ports
     shells: Shells
+    terminals: Terminals
+    origins: Origins
 
 
 def get_services(connection: HTTPConnection) -> Services:

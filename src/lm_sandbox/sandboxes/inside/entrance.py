@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Protocol
@@ -19,8 +19,14 @@ from lm_sandbox.sandboxes.inside.channel import Channel, Message
 from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
 from lm_sandbox.sandboxes.inside.moment import Moment
 from lm_sandbox.sandboxes.inside.process import ConfinedProcess, Ends, Pipes
+from lm_sandbox.sandboxes.inside.program import ConfinedProgram, Reins
+from lm_sandbox.sandboxes.inside.pty import ConfinedTerminal
 from lm_sandbox.sandboxes.inside.resident import Resident
 from lm_sandbox.sandboxes.inside.tree import COOKIE, Interruption, interrupt_tree, kill_tree
+from lm_sandbox.sandboxes.terminal import TerminalSpec
+
+TERM = "xterm-256color"
+NO_MORE = "The sandbox takes no more commands; make a new one."
 
 LIST_S = 10.0
 # Before the names of programs, in what the launcher keeps.
@@ -108,7 +114,7 @@ class Entrance:
             on_end=self._on_end,
         )
         self._launcher = launcher
-        self._running: dict[int, ConfinedProcess] = {}
+        self._running: dict[int, ConfinedProgram] = {}
         # Another server must never give a number again.
         self._numbers = count(time.time_ns())
         self._listed: asyncio.Future[list[tuple[int, int]]] | None = None
@@ -123,7 +129,20 @@ class Entrance:
             zygote = await self._zygote.channel()
             with suppress(BrokenPipeError):
                 return await self._spawn(zygote, command)
-        raise SandboxFailed("The sandbox takes no more commands; make a new one.")
+        raise SandboxFailed(NO_MORE)
+
+    async def open_terminal(self, spec: TerminalSpec) -> ConfinedTerminal:
+        """Starts a program on a pseudo-terminal.
+
+        Raises:
+            NoCapacity: the kernel gives no more of them.
+            SandboxFailed: the sandbox is dead.
+        """
+        for _ in range(2):
+            zygote = await self._zygote.channel()
+            with suppress(BrokenPipeError):
+                return await self._open_terminal(zygote, spec)
+        raise SandboxFailed(NO_MORE)
 
     async def warm_up(self) -> None:
         """Has the zygote forked before the first command.
@@ -182,16 +201,9 @@ class Entrance:
         number = next(self._numbers)
         pipes = Pipes(command)
         process = self._process(number, pipes.ours, command.name)
-        order = {
-            "id": number,
-            "argv": list(command.argv),
-            "env": {**command.env, COOKIE: self._cookie(number)},
-            "cwd": command.cwd,
-            "stdin": command.stdin,
-            "channel": command.channel,
-        }
+        given = {"stdin": command.stdin, "channel": command.channel}
         try:
-            await zygote.send(order, pipes.theirs)
+            await zygote.send(self._order(number, command) | given, pipes.theirs)
             if command.name is not None:
                 await self._keep(command.name, number, pipes.ours)
         except BaseException:
@@ -203,20 +215,12 @@ class Entrance:
         return process
 
     def _process(self, number: int, ends: Ends, name: str | None) -> ConfinedProcess:
-        async def forget(kind: str) -> None:
-            if name is not None:
-                await self._launcher.drop(self._identity.sandbox, kind + name)
-
-        cookie = self._cookie(number)
+        forget = partial(self._launcher.drop, self._identity.sandbox)
         process = ConfinedProcess(
-            number,
             ends,
-            forget=partial(forget, PROCESS),
-            forget_stdin=partial(forget, STDIN),
-            hits=HitCount(self._bounds),
-            send_signal=partial(self._signal, number),
-            kill_tree=partial(self._kill_tree, cookie),
-            interrupt=partial(self._interrupt, cookie),
+            self._reins(number),
+            on_close=partial(forget, PROCESS + name) if name else None,
+            on_stdin_close=partial(forget, STDIN + name) if name else None,
         )
         self._running[number] = process
         return process
@@ -228,6 +232,35 @@ class Entrance:
             await self._launcher.keep(sandbox, STDIN + name, note, [ends.stdin])
         await self._launcher.keep(sandbox, PROCESS + name, note, [ends.stdout, ends.stderr])
 
+    async def _open_terminal(self, zygote: Channel, spec: TerminalSpec) -> ConfinedTerminal:
+        number = next(self._numbers)
+        terminal = ConfinedTerminal(self._reins(number))
+        self._running[number] = terminal
+        order = self._order(number, replace(spec, env={"TERM": TERM, **spec.env}))
+        try:
+            await zygote.send(order | {"terminal": [spec.size.rows, spec.size.columns]})
+        except BaseException:
+            del self._running[number]
+            raise
+        await terminal.opened()
+        return terminal
+
+    def _reins(self, number: int) -> Reins:
+        return Reins(
+            hits=HitCount(self._bounds),
+            signal=partial(self._signal, number),
+            kill_tree=partial(self._kill_tree, self._cookie(number)),
+            interrupt=partial(self._interrupt, self._cookie(number)),
+        )
+
+    def _order(self, number: int, spec: CommandSpec | TerminalSpec) -> Message:
+        return {
+            "id": number,
+            "argv": list(spec.argv),
+            "env": {**spec.env, COOKIE: self._cookie(number)},
+            "cwd": spec.cwd,
+        }
+
     def _cookie(self, number: int) -> str:
         return f"{self._identity.sandbox}-{number}"
 
@@ -236,10 +269,10 @@ class Entrance:
             if self._listed is not None and not self._listed.done():
                 self._listed.set_result([(number, pid) for number, pid in message["running"]])
             return
-        process = self._running.get(message["id"])
-        if process is not None:
-            process.tell(message)
-            if "code" in message:
+        program = self._running.get(message["id"])
+        if program is not None:
+            program.tell(message)
+            if program.over:
                 del self._running[message["id"]]
 
     def _on_end(self) -> None:
@@ -250,8 +283,8 @@ class Entrance:
         for process in running.values():
             process.lost(sandbox_alive=alive)
 
-    async def _signal(self, number: int, signal_number: int) -> None:
-        await self._zygote.send_if_there({"id": number, "signal": signal_number})
+    async def _signal(self, number: int, signal_number: int, group: int | None) -> None:
+        await self._zygote.send_if_there({"id": number, "signal": signal_number, "group": group})
 
     def _kill_tree(self, cookie: str, root: int) -> None:
         kill_tree(self._bounds.members, self._freeze, root, cookie)

@@ -114,7 +114,7 @@ class PipeWriter(ByteSendStream):
                 left = left[os.write(self._fd, left) :]
             except BlockingIOError:
                 await anyio.wait_writable(self._fd)
-            except BrokenPipeError as error:
+            except OSError as error:
                 raise anyio.BrokenResourceError from error
 
     async def aclose(self) -> None:

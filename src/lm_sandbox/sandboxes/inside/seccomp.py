@@ -44,7 +44,7 @@ def build_filter() -> bytes:
         _add(program, absent, name)
     for flag in NEW_NAMESPACES:
         program.add_rule(denied, "clone", libseccomp.Arg(0, libseccomp.MASKED_EQ, flag, flag))
-    for request in (termios.TIOCSTI, TIOCLINUX):
+    for request in (termios.TIOCSTI, termios.TIOCSETD, TIOCLINUX):
         # The kernel looks at 32 bits of the request, so the rule does too.
         low = libseccomp.Arg(1, libseccomp.MASKED_EQ, LOW_32_BITS, request)
         program.add_rule(denied, "ioctl", low)

@@ -134,6 +134,7 @@ ATTEMPTS = [
     Attempt("privileges", "raise the descriptor limit", "ulimit -n 1000000 2>/dev/null && echo THROUGH"),
     Attempt("terminals", "push input with TIOCSTI", _python("import fcntl, pty\nm, s = pty.openpty()\nfcntl.ioctl(s, 0x5412, b'x'); print('THROUGH')")),
     Attempt("terminals", "TIOCSTI with high bits", _python("import pty\nm, s = pty.openpty()\nthrough(libc.ioctl(s, ctypes.c_ulong(0x100005412), b'x'))")),
+    Attempt("terminals", "change the line discipline", _python("import fcntl, pty\nm, s = pty.openpty()\nfcntl.ioctl(s, 0x5423, bytes(4)); print('THROUGH')")),
     Attempt("terminals", "TIOCLINUX", _python("through(libc.ioctl(0, 0x541C, b'\\x02'))")),
     *(Attempt("system calls", name, _python(code)) for name, code in SYSCALLS_X86.items()),
     *(Attempt("network", name, _python(f"{code}; print('THROUGH')")) for name, code in SOCKETS.items()),

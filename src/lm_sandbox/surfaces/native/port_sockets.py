@@ -1,21 +1,20 @@
 """WebSockets to a server that listens inside a sandbox, by key or by a signed link."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.types import Message
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from lm_sandbox.errors import Invalid, LmSandboxError
+from lm_sandbox.errors import Invalid
 from lm_sandbox.sandboxes.hosts import HIGHEST_PORT
 from lm_sandbox.sandboxes.port_headers import PortHeaders
 from lm_sandbox.sandboxes.port_socket import SocketRequest, open_socket
 from lm_sandbox.sandboxes.proxying.relay import together
 from lm_sandbox.surfaces.deps import Services, get_services, principal_of
-from lm_sandbox.surfaces.errors import failure_of, problem
 from lm_sandbox.surfaces.native.port_place import PortPlace, by_key, by_link
+from lm_sandbox.surfaces.web_sockets import told
 
 ROUTER = APIRouter()
 NORMAL, GOING_AWAY = 1000, 1001
@@ -28,7 +27,7 @@ async def use_port(websocket: WebSocket, sandbox_id: str, port: str, path: str) 
     """Passes a WebSocket on to a server inside."""
     del path
     services = get_services(websocket)
-    async with _told(websocket):
+    async with told(websocket):
         caller = await principal_of(websocket, services)
         await _relay(websocket, services, by_key(caller, sandbox_id, _port(port)))
 
@@ -38,17 +37,8 @@ async def use_link(websocket: WebSocket, token: str, path: str) -> None:
     """Passes a WebSocket on to the server that the link leads to."""
     del path
     services = get_services(websocket)
-    async with _told(websocket):
+    async with told(websocket):
         await _relay(websocket, services, by_link(services.links.read(token), token))
-
-
-@asynccontextmanager
-async def _told(websocket: WebSocket) -> AsyncIterator[None]:
-    """Answers the handshake with the problem, where there is one before it is over."""
-    try:
-        yield
-    except LmSandboxError as error:
-        await websocket.send_denial_response(problem(failure_of(error)))
 
 
 def _port(text: str) -> int:

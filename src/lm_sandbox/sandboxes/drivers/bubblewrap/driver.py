@@ -23,6 +23,7 @@ from lm_sandbox.sandboxes.driver import (
     SandboxId,
     SandboxSpec,
     Stats,
+    Terminal,
 )
 from lm_sandbox.sandboxes.drivers.bubblewrap import cgroups
 from lm_sandbox.sandboxes.drivers.bubblewrap.checks import DELEGATE_FIX, check_host
@@ -33,6 +34,7 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.uids import UidPool
 from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm, WarmPool
 from lm_sandbox.sandboxes.files import SandboxFiles
 from lm_sandbox.sandboxes.inside.launch import Launcher, Recovery
+from lm_sandbox.sandboxes.terminal import TerminalSpec
 
 
 class BubblewrapDriver:
@@ -109,6 +111,10 @@ class BubblewrapDriver:
     async def spawn(self, sandbox: SandboxId, command: CommandSpec) -> Process:
         """Starts a program in the sandbox."""
         return await self._find(sandbox).spawn(command)
+
+    async def open_terminal(self, sandbox: SandboxId, spec: TerminalSpec) -> Terminal:
+        """Starts a program on a pseudo-terminal."""
+        return await self._find(sandbox).open_terminal(spec)
 
     async def listen(self, sandbox: SandboxId, doors: Sequence[Door]) -> list[socket]:
         """Listens inside the sandbox."""

@@ -34,7 +34,9 @@ from lm_sandbox.sandboxes.inside.file_questions import Questions
 from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
 from lm_sandbox.sandboxes.inside.netns import NetworkNamespace
 from lm_sandbox.sandboxes.inside.process import ConfinedProcess
+from lm_sandbox.sandboxes.inside.pty import ConfinedTerminal
 from lm_sandbox.sandboxes.inside.tree import kill_all, parent_of
+from lm_sandbox.sandboxes.terminal import TerminalSpec
 
 END_S = 10.0
 # Less than this free at the end of a command means that it met the disk limit.
@@ -140,6 +142,15 @@ class BubblewrapSandbox:
             SandboxFailed: the sandbox is dead.
         """
         return await self._entrance.spawn(replace(command, env={**self.env, **command.env}))
+
+    async def open_terminal(self, spec: TerminalSpec) -> ConfinedTerminal:
+        """Starts a program on a pseudo-terminal.
+
+        Raises:
+            NoCapacity: the kernel gives no more of them.
+            SandboxFailed: the sandbox is dead.
+        """
+        return await self._entrance.open_terminal(replace(spec, env={**self.env, **spec.env}))
 
     async def warm_up(self) -> None:
         """Starts what the first command would have to wait for.

@@ -1,12 +1,13 @@
 """What a server leaves to the one that comes after it was killed: its sandboxes, with all that holds them."""
 
+import json
 import os
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from pydantic import BaseModel
+from typing import Any
 
 from lm_sandbox.sandboxes.driver import Limits, Process, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.bubblewrap.cgroups import Group
@@ -65,7 +66,7 @@ class Succession:
         fds = [holding.init]
         if self._uids is not None and holding.uid is not None:
             fds.append(self._uids.lease_of(holding.uid))
-        await self._launcher.keep(made.id, SANDBOX, note.model_dump_json(), fds)
+        await self._launcher.keep(made.id, SANDBOX, note.write(), fds)
 
     async def inherit(self) -> list[Inherited]:
         """Takes over what an earlier server has handed down, as far as it still lives.
@@ -81,7 +82,7 @@ class Succession:
 
     async def _inherit(self, kept: dict[str, Kept]) -> Inherited | None:
         sandbox = kept[SANDBOX]
-        note = _Note.model_validate_json(sandbox.note)
+        note = _Note.read(sandbox.note)
         init, *lease = sandbox.fds
         if self._uids is not None and note.uid is not None:
             self._uids.adopt(note.uid, lease[0])
@@ -108,13 +109,25 @@ class Succession:
         return BubblewrapSandbox(SandboxId(sandbox), spec, holding, self._launcher)
 
 
-class _Note(BaseModel):
+@dataclass(frozen=True, slots=True)
+class _Note:
     """What has to be known of a sandbox beside its descriptors."""
 
     known_as: str
     limits: Limits
-    env: dict[str, str]
+    env: Mapping[str, str]
     uid: int | None
     init_pid: int
     cgroup_version: int | None
-    cgroups: dict[str, Path]
+    cgroups: Mapping[str, Path]
+
+    def write(self) -> str:
+        return json.dumps(
+            {**asdict(self), "cgroups": {name: str(path) for name, path in self.cgroups.items()}}
+        )
+
+    @classmethod
+    def read(cls, text: str) -> "_Note":
+        told: dict[str, Any] = json.loads(text)
+        cgroups = {name: Path(path) for name, path in told.pop("cgroups").items()}
+        return cls(limits=Limits(**told.pop("limits")), cgroups=cgroups, **told)
