@@ -20,6 +20,7 @@ serve: setup
 
 ## test: set up, then run every test; as root those of the Docker driver too, on an engine of their own
 test: setup-dev
+	@scripts/system-packages test
 	@scripts/test-image
 	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
 

@@ -2,7 +2,8 @@
 
 usage: python -m benchmarks.commands [--rounds N] [--docker-image IMAGE]
 
-The ways take turns, round by round, so that a busy machine is busy for all of them. `docker exec` is
+The ways take turns, ten commands each, so that a busy machine is busy for all of them and none is
+measured only on what another has left in the caches. `docker exec` is
 measured, with our Docker driver beside it, where a Docker engine answers (DOCKER_HOST) and has the image.
 """
 
@@ -14,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -33,6 +34,7 @@ BWRAP = (
     "/bin", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev",
     "--tmpfs", "/workspace", *BASH,
 )  # fmt: skip
+BURST = 10
 Way = Callable[[], Awaitable[None]]
 
 
@@ -62,30 +64,65 @@ async def through(driver: SandboxDriver) -> AsyncIterator[Way]:
 
 
 @asynccontextmanager
-async def over_http() -> AsyncIterator[tuple[Way, Way]]:
+async def server(settings: Mapping[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+    """A real server with a data directory of its own, and a client of it."""
     with tempfile.TemporaryDirectory() as folder:
         key = "a-key-for-the-benchmark"
-        env = os.environ | {"LM_SANDBOX_DATA_DIR": folder, "LM_SANDBOX_API_KEY": key}
-        server = await asyncio.create_subprocess_exec(
+        env = {**os.environ, "LM_SANDBOX_DATA_DIR": folder, "LM_SANDBOX_API_KEY": key, **settings}
+        process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("lm-sandbox")), "serve", "--port", "0",
             stdout=asyncio.subprocess.PIPE, env=env,
         )  # fmt: skip
-        assert server.stdout is not None
-        url = (await server.stdout.readline()).split()[3].decode()
+        assert process.stdout is not None
+        url = (await process.stdout.readline()).split()[3].decode()
         async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}) as client:
-            made = (await client.post("/v1/sandboxes", json={})).json()
+            yield client
+        process.terminate()
+        await process.wait()
 
-            async def command() -> None:
-                path = f"/v1/sandboxes/{made['id']}/commands"
-                answer = await client.post(path, json={"command": SCRIPT})
-                assert answer.json()["stdout"] == "hi\n"
 
-            async def health() -> None:
-                assert (await client.get("/healthz")).is_success
+@asynccontextmanager
+async def piped() -> AsyncIterator[Way]:
+    """A bash that stays, by bare pipes: no sandbox, and nothing keeps its answers apart."""
+    bash = await asyncio.create_subprocess_exec(
+        "bash",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert bash.stdin is not None
+    assert bash.stdout is not None
+    feed, answers = bash.stdin, bash.stdout
 
-            yield command, health
-        server.terminate()
-        await server.wait()
+    async def run() -> None:
+        feed.write(f"{SCRIPT}\necho done\n".encode())
+        assert await answers.readuntil(b"done\n") == b"hi\ndone\n"
+
+    yield run
+    feed.close()
+    await bash.wait()
+
+
+@asynccontextmanager
+async def over_http() -> AsyncIterator[tuple[Way, Way, Way]]:
+    async with server({}) as client:
+        made = (await client.post("/v1/sandboxes", json={})).json()
+        shells = f"/v1/sandboxes/{made['id']}/shells"
+        shell = (await client.post(shells, json={})).json()["id"]
+
+        async def in_shell() -> None:
+            answer = await client.post(f"{shells}/{shell}/run", json={"command": SCRIPT})
+            assert answer.json()["stdout"] == "hi\n"
+
+        async def command() -> None:
+            path = f"/v1/sandboxes/{made['id']}/commands"
+            answer = await client.post(path, json={"command": SCRIPT})
+            assert answer.json()["stdout"] == "hi\n"
+
+        async def health() -> None:
+            assert (await client.get("/healthz")).is_success
+
+        yield command, in_shell, health
 
 
 @asynccontextmanager
@@ -116,12 +153,15 @@ async def _quiet(*argv: str) -> bool:
 async def measure(rounds: int, image: str) -> None:
     async with AsyncExitStack() as exits:
         driver = await exits.enter_async_context(through(BubblewrapDriver()))
-        command, health = await exits.enter_async_context(over_http())
+        command, in_shell, health = await exits.enter_async_context(over_http())
+        pipe = await exits.enter_async_context(piped())
         ways: dict[str, Way] = {
             "bash -c, no sandbox (asyncio)": lambda: spawned(*BASH),
             "bwrap, a new one each time": lambda: spawned(*BWRAP),
             "lm-sandbox, driver alone": driver,
             "lm-sandbox over HTTP, authenticated": command,
+            "bash that stays, bare pipes": pipe,
+            "lm-sandbox over HTTP, shell that stays": in_shell,
             "lm-sandbox over HTTP, /healthz only": health,
         }
         docker = await exits.enter_async_context(in_docker(image))
@@ -131,12 +171,13 @@ async def measure(rounds: int, image: str) -> None:
             own = DockerDriver(DockerSettings(socket=docker_socket()), folder, image)
             ways["lm-sandbox, Docker driver alone"] = await exits.enter_async_context(through(own))
         times: dict[str, list[float]] = {name: [] for name in ways}
-        for number in range(rounds + 5):
+        for number in range(rounds + 1):
             for name, way in ways.items():
-                started = time.perf_counter()
-                await way()
-                if number >= 5:
-                    times[name].append((time.perf_counter() - started) * 1000)
+                for _ in range(BURST):
+                    started = time.perf_counter()
+                    await way()
+                    if number:
+                        times[name].append((time.perf_counter() - started) * 1000)
     report(times)
 
 
@@ -149,7 +190,7 @@ def report(times: dict[str, list[float]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--docker-image", default="debian:bookworm-slim")
     options = parser.parse_args()
     asyncio.run(measure(options.rounds, options.docker_image))

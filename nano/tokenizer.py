@@ -21,17 +21,19 @@ QWEN2 = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 SPACE = "Ġ"
-WORD_TOKENS = 330
+WORD_TOKENS = 900
+# How often a merge has to occur.
+LEAST = 60
 
 
-def train(texts: list[str], path: Path, *, size: int = 560, least: int = 600) -> Tokenizer:
+def train(texts: list[str], path: Path, *, size: int = 1400) -> Tokenizer:
     """Learns the merges and writes the tokenizer.
 
     Args:
-        texts: What to learn from.
+        texts: What to learn from: requests and answers without names, so that their words become one
+            token each and random names are cut into small pieces.
         path: Where to write it, as JSON.
         size: Tokens before the words with their spaces.
-        least: How often a merge has to occur.
     """
     base = Tokenizer(models.BPE())
     base.pre_tokenizer = pre_tokenizers.Sequence(
@@ -42,7 +44,7 @@ def train(texts: list[str], path: Path, *, size: int = 560, least: int = 600) ->
     )
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        min_frequency=least,
+        min_frequency=LEAST,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

@@ -10,6 +10,7 @@ import random
 import resource
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -77,9 +78,13 @@ def prepare(count: int) -> Recorded:
 
 
 def learn_tokenizer(recorded: Recorded) -> Tokenizer:
-    """Learns the tokenizer on a part of the dialogues."""
+    """Learns the tokenizer on requests and answers with blanks for the names."""
     writer = Writer(random.Random(4))
-    texts = ["".join(text for text, _ in render(*writer.renew(d, r))) for d, r in recorded[:20_000]]
+    texts = []
+    for dialogue, results in recorded[:20_000]:
+        renewed, told = writer.renew(dialogue, results)
+        blank = replace(renewed, fills=dict.fromkeys(renewed.fills, ""))
+        texts.append("".join(text for text, learn in render(blank, told) if learn or "tool_resp" not in text))
     return tokens.train(texts, BUILD / "tokenizer.json")
 
 

@@ -5,20 +5,26 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import httpx
+import hypothesis
 import pytest
 
 from lm_sandbox.app import create_app, start_services
-from lm_sandbox.cli.asgi import StreamingASGITransport
 from lm_sandbox.config import Settings, UpstreamSettings
+from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.deps import Services
 from tests.docker_engine import docker_engine
 
 __all__ = ["docker_engine"]
+
+# How long an example takes says more about what else this machine does than about the code.
+hypothesis.settings.register_profile("any-machine", deadline=None)
+hypothesis.settings.load_profile("any-machine")
 
 KEY = "test-key-with-enough-characters"
 # Nothing listens there: no test may depend on an engine that happens to run on the host.
@@ -37,7 +43,7 @@ def settings(tmp_path: Path) -> Settings:
         data_dir=tmp_path,
         api_key=KEY,
         upstream=UpstreamSettings(ollama_url=NOWHERE, lmstudio_url=NOWHERE),
-    )
+    ).for_one_use()
 
 
 @pytest.fixture
@@ -79,20 +85,29 @@ def command_env(tmp_path: Path) -> dict[str, str]:
         "LM_SANDBOX_DATA_DIR": str(tmp_path / "data"),
         "LM_SANDBOX_UPSTREAM__OLLAMA_URL": NOWHERE,
         "LM_SANDBOX_UPSTREAM__LMSTUDIO_URL": NOWHERE,
+        # What is counted in tests must not be what the server makes ahead.
+        "LM_SANDBOX_SANDBOX__WARM": "0",
     }
 
 
 @pytest.fixture
-def server(command_env: dict[str, str], tmp_path: Path) -> Iterator[Server]:
+def server(command_env: dict[str, str]) -> Iterator[Server]:
+    with serving(command_env) as (_, started):
+        yield started
+
+
+@contextmanager
+def serving(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], Server]]:
+    """Runs a real server, which is stopped at the end unless it was killed before."""
     process = subprocess.Popen(
         [lm_sandbox(), "serve", "--port", "0"],
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.DEVNULL,
         text=True,
-        env=command_env,
+        env=env,
     )
     try:
-        yield _read_announcement(process, tmp_path / "data")
+        yield process, _read_announcement(process, Path(env["LM_SANDBOX_DATA_DIR"]))
     finally:
         process.terminate()
         process.communicate(timeout=START_S)

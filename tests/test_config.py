@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from lm_sandbox.app import DRIVERS, build_driver
+from lm_sandbox.app import build_driver
 from lm_sandbox.config import SandboxSettings, Settings
 
 
@@ -43,4 +43,3 @@ def test_the_settings_cannot_be_changed_and_do_not_show_the_key() -> None:
 def test_each_driver_is_built_by_its_name(elsewhere: Path, name: str) -> None:
     settings = Settings(data_dir=elsewhere, sandbox=SandboxSettings.model_validate({"driver": name}))
     assert build_driver(settings).name == name
-    assert set(DRIVERS) == {"bubblewrap", "docker"}

@@ -1,11 +1,11 @@
 """The composition root: builds every object once, and enters and leaves them in order."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib import import_module
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+import anyio
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -15,36 +15,68 @@ from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.config import Settings
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.local_key import LocalKey
+from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.engine import Engine
 from lm_sandbox.models.engines.llamacpp import LlamaCppEngine
 from lm_sandbox.models.engines.ollama import OllamaEngine
 from lm_sandbox.models.engines.openai import OpenAIEngine, Upstream
 from lm_sandbox.models.registry import ModelRegistry
-from lm_sandbox.sandboxes.driver import SandboxDriver
+from lm_sandbox.sandboxes.admission import default_limits
+from lm_sandbox.sandboxes.driver import MIB, SandboxDriver
+from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
+from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm
+from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
+from lm_sandbox.sandboxes.inside.launch import Recovery
+from lm_sandbox.sandboxes.network import Networks
+from lm_sandbox.sandboxes.ports import Ports
+from lm_sandbox.sandboxes.sandbox_store import SandboxStore
 from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.sandboxes.shells import Shells
+from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
+from lm_sandbox.sandboxes.snapshots import Snapshots
+from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.storage.database import Database
 from lm_sandbox.surfaces import health, seed
+from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of, problem
-from lm_sandbox.surfaces.native import sandboxes
+from lm_sandbox.surfaces.native import (
+    commands,
+    events,
+    files,
+    port_sockets,
+    ports,
+    sandboxes,
+    shells,
+    snapshots,
+    terminal_sockets,
+    terminals,
+)
 from lm_sandbox.surfaces.openai import chat, models
 from lm_sandbox.surfaces.openai.responses import routes as responses
+from lm_sandbox.surfaces.origins import Origins
+from lm_sandbox.surfaces.swagger import add_swagger
 
 DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
+MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER)
 ROUTERS = (
     sandboxes.ROUTER,
-    chat.ROUTER,
-    responses.ROUTER,
-    models.ROUTER,
+    commands.ROUTER,
+    shells.ROUTER,
+    snapshots.ROUTER,
+    events.ROUTER,
+    files.ROUTER,
+    ports.LINKS,
+    ports.RELAYS,
+    port_sockets.ROUTER,
+    terminals.ROUTER,
+    terminal_sockets.ROUTER,
+    *MODEL_ROUTERS,
     seed.ROUTER,
     health.ROUTER,
 )
-DRIVERS = {
-    "bubblewrap": "lm_sandbox.sandboxes.drivers.bubblewrap.driver:build",
-    "docker": "lm_sandbox.sandboxes.drivers.docker.driver:build",
-}
 LM_STUDIO_START = "Start LM Studio and switch its server on (Developer, or 'lms server start')."
 
 
@@ -62,13 +94,16 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    for error in (HTTPException, RequestValidationError, Exception):
-        app.add_exception_handler(error, _as_problem)
-    for router in ROUTERS:
-        app.include_router(router)
-    return app
+    add_swagger(app)
+    return _furnished(app, settings, ROUTERS)
+
+
+def create_models_app(settings: Settings) -> FastAPI:
+    """Builds what sandboxes reach of this server: the model API, and nothing else."""
+    return _furnished(FastAPI(openapi_url=None), settings, MODEL_ROUTERS)
 
 
 @asynccontextmanager
@@ -87,16 +122,34 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         await local_key(settings).ensure(keys, configured)
         registry = await exits.enter_async_context(build_registry(settings))
         client = await exits.enter_async_context(ChatClient())
-        service = SandboxService(build_driver(settings), settings.sandbox)
+        most_bytes = settings.sandbox.snapshots_mib * MIB
+        store = SnapshotStore(database, settings.data_dir / "snapshots", most_bytes)
+        await exits.enter_async_context(store)
+        spool = settings.data_dir / "spool"
+        driver = build_driver(settings)
+        inside = create_models_app(settings)
+        tasks = await exits.enter_async_context(anyio.create_task_group())
+        exits.callback(tasks.cancel_scope.cancel)
+        networks = Networks(driver, keys=keys.lent, models=StreamingASGITransport(inside, tasks))
+        records = SandboxStore(database)
+        service = SandboxService(driver, settings.sandbox, store, records, spool, networks=networks)
         service = await exits.enter_async_context(service)
-        yield Services(
+        opened = Terminals(service, driver, networks, settings.sandbox)
+        inside.state.services = services = Services(
             keys=keys,
             sandboxes=service,
+            snapshots=Snapshots(service, driver, store),
             models=registry,
             chat=client,
             agent=AgentLoop(registry, client, service, settings.agent),
             conversations=Conversations(service),
+            links=PortLinks(),
+            ports=Ports(service, driver),
+            shells=await exits.enter_async_context(Shells(service)),
+            terminals=await exits.enter_async_context(opened),
+            origins=Origins(settings.allowed_origins),
         )
+        yield services
 
 
 def local_key(settings: Settings) -> LocalKey:
@@ -105,10 +158,14 @@ def local_key(settings: Settings) -> LocalKey:
 
 
 def build_driver(settings: Settings) -> SandboxDriver:
-    """Builds the driver that makes sandboxes; only its own module is loaded."""
-    module, _, function = DRIVERS[settings.sandbox.driver].partition(":")
-    build: Callable[[Settings], SandboxDriver] = getattr(import_module(module), function)
-    return build(settings)
+    """Builds the driver that makes sandboxes."""
+    sandbox = settings.sandbox
+    if sandbox.driver == "docker":
+        return DockerDriver(settings.docker, settings.data_dir / "docker", sandbox.image)
+    warm = Warm(sandbox.warm, default_limits(sandbox)) if sandbox.warm else None
+    wait_s = sandbox.recovery_s
+    recovery = Recovery(settings.data_dir / "launchers", wait_s) if wait_s else None
+    return BubblewrapDriver(require_cgroups=sandbox.require_cgroups, warm=warm, recovery=recovery)
 
 
 def build_registry(settings: Settings) -> ModelRegistry:
@@ -131,6 +188,15 @@ def build_registry(settings: Settings) -> ModelRegistry:
 def models_dir(settings: Settings) -> Path:
     """Returns the folder in which GGUF files are looked for."""
     return settings.llamacpp.models_dir or settings.data_dir / "models"
+
+
+def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -> FastAPI:
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, streamed=files.STREAMED)
+    for error in (HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(error, _as_problem)
+    for router in routers:
+        app.include_router(router)
+    return app
 
 
 async def _as_problem(request: Request, error: Exception) -> Response:

@@ -5,7 +5,7 @@ command line flags. A component is handed its own subtree only.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -44,11 +44,26 @@ class SandboxSettings(Section):
         True, description="refuse to start where only rlimits could hold memory and processes"
     )
     open_files: Positive = Field(4096, description="descriptors one process may hold")
+    warm: int = Field(
+        2, ge=0, le=64, description="sandboxes that a server keeps ready, so that making one takes no time"
+    )
     max_sandboxes: Positive = Field(256, description="sandboxes alive at once")
     idle_timeout_s: PositiveSeconds = Field(1800.0, description="a sandbox unused for so long is deleted")
+    max_idle_timeout_s: PositiveSeconds = Field(
+        7 * 86400.0, description="the longest idle time a sandbox may ask for"
+    )
+    max_age_s: PositiveSeconds | None = Field(
+        None, description="a sandbox is deleted so long after it was made; default: never"
+    )
+    recovery_s: float = Field(
+        600.0,
+        ge=0,
+        description="how long the sandboxes of a killed server wait for another one; 0 ends them with it",
+    )
+    shells: Positive = Field(32, description="shells that stay in one sandbox")
     command_timeout_s: PositiveSeconds = Field(120.0, description="wall time of a command that names none")
     max_command_timeout_s: PositiveSeconds = Field(
-        3600.0, description="the longest wall time a command may ask for"
+        86400.0, description="the longest wall time a command may ask for"
     )
     max_command_bytes: Positive = Field(
         128 * 1024, description="the longest command text; the kernel takes no longer argument"
@@ -57,6 +72,15 @@ class SandboxSettings(Section):
         1024 * 1024, description="bytes kept of each output stream, half head and half tail"
     )
     output_limit_bytes: Positive = Field(256 * 1024 * 1024, description="a command that writes more is ended")
+    spool_mib: Positive = Field(
+        512, description="disk for the long outputs of one sandbox's commands, in MiB; the oldest go first"
+    )
+    max_terminals: Positive = Field(8, description="terminals of one sandbox")
+    max_terminal_viewers: Positive = Field(16, description="connections to one terminal at once")
+    scroll_back_kib: Positive = Field(
+        256, description="output that a terminal keeps for who comes to look, in KiB"
+    )
+    snapshots_mib: Positive = Field(10 * 1024, description="disk for all snapshots, in MiB")
 
 
 class DockerSettings(Section):
@@ -136,6 +160,9 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(None, description="the first admin key, instead of a new one")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="web pages from these, such as `https://tools.example`, may open terminals"
+    )
     default_model: str | None = Field(None, description="the model that `run` and `auto` use")
     max_body_bytes: Positive = Field(16 * 1024 * 1024, description="the largest request body")
     sandbox: SandboxSettings = SandboxSettings()
@@ -143,6 +170,12 @@ class Settings(BaseSettings):
     llamacpp: LlamaCppSettings = LlamaCppSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     agent: AgentSettings = AgentSettings()
+
+    def for_one_use(self) -> Self:
+        """Returns the same for a program that ends soon, and so keeps nothing ready and nothing for later."""
+        return self.model_copy(
+            update={"sandbox": self.sandbox.model_copy(update={"warm": 0, "recovery_s": 0.0})}
+        )
 
     @classmethod
     def settings_customise_sources(

@@ -5,18 +5,30 @@
     │   └── TooLarge        over a size limit                   413
     ├── Unauthenticated     no key, or one that does not match  401
     ├── Forbidden           a key without the needed scope      403
+    │   └── EgressDenied        the sandbox's policy refuses it
     ├── NotFound            no such thing, or not yours         404
     │   ├── SandboxNotFound
     │   ├── CommandNotFound
+    │   ├── ShellNotFound
+    │   ├── TerminalNotFound
+    │   ├── SnapshotNotFound
+    │   ├── FileNotThere
     │   └── ModelNotFound   carries the names that exist
     ├── Gone                it was deleted                      410
     ├── Conflict            the wrong state for this call       409
+    │   ├── Unsupported     this host or driver cannot do it
+    │   ├── FileConflict    it is of another kind, or exists
+    │   └── EditMismatch    the text is not there as often as expected
     ├── Unavailable         not now; says when to come back     503
     │   ├── DriverUnavailable   this host cannot isolate
     │   ├── EngineUnavailable   the engine does not answer
     │   ├── SandboxFailed       the sandbox died
     │   └── NoCapacity
+    ├── FileRefused         the sandbox's user may not          403
+    ├── LimitReached        a limit of the sandbox is hit       507
+    ├── QuotaReached        as many as you may have             429
     ├── UpstreamError       the engine answered with an error   its own status or 502
+    │   └── Unreachable         nothing answers at the other end
     └── ModelFailed         the model cannot be loaded          422
 
 A message is a sentence that says what happened and what to do. It never holds a secret or a path of
@@ -40,6 +52,8 @@ class ErrorKind(StrEnum):
     CONFLICT = "conflict"
     UNAVAILABLE = "unavailable"
     UPSTREAM = "upstream"
+    EXHAUSTED = "exhausted"
+    QUOTA = "quota"
 
 
 class LmSandboxError(Exception):
@@ -85,6 +99,12 @@ class Forbidden(LmSandboxError):
     code = "forbidden"
 
 
+class EgressDenied(Forbidden):
+    """The egress policy of the sandbox does not allow it."""
+
+    code = "egress_denied"
+
+
 class NotFound(LmSandboxError):
     """There is no such thing, or it belongs to someone else."""
 
@@ -102,6 +122,30 @@ class CommandNotFound(NotFound):
     """No command of this sandbox has this id."""
 
     code = "command_not_found"
+
+
+class ShellNotFound(NotFound):
+    """The sandbox has no shell of that id."""
+
+    code = "shell_not_found"
+
+
+class TerminalNotFound(NotFound):
+    """No terminal of this sandbox has this id."""
+
+    code = "terminal_not_found"
+
+
+class SnapshotNotFound(NotFound):
+    """No snapshot of the caller has this id."""
+
+    code = "snapshot_not_found"
+
+
+class FileNotThere(NotFound):
+    """The sandbox has nothing at this path."""
+
+    code = "file_not_found"
 
 
 class ModelNotFound(NotFound):
@@ -127,6 +171,49 @@ class Conflict(LmSandboxError):
 
     kind = ErrorKind.CONFLICT
     code = "conflict"
+
+
+class Unsupported(Conflict):
+    """This host or this driver cannot do it, whatever the state."""
+
+    code = "unsupported"
+
+
+class FileConflict(Conflict):
+    """What is at the path is of another kind than this needs, or is there although it must not be."""
+
+    code = "file_conflict"
+
+
+class EditMismatch(Conflict):
+    """The text to replace is not in the file as often as expected."""
+
+    code = "edit_mismatch"
+
+
+class FileRefused(LmSandboxError):
+    """The sandbox's user has no right to do this."""
+
+    kind = ErrorKind.FORBIDDEN
+    code = "file_refused"
+
+
+class LimitReached(LmSandboxError):
+    """A limit of the sandbox does not allow more; `limit` is its name."""
+
+    kind = ErrorKind.EXHAUSTED
+    code = "limit_reached"
+
+    def __init__(self, message: str, *, limit: str) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class QuotaReached(LmSandboxError):
+    """The caller has as many of something as it may; deleting one makes room."""
+
+    kind = ErrorKind.QUOTA
+    code = "quota_reached"
 
 
 class Unavailable(LmSandboxError):
@@ -173,6 +260,12 @@ class UpstreamError(LmSandboxError):
     def __init__(self, message: str, *, status: int = 502) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Unreachable(UpstreamError):
+    """What was to be connected to does not answer, or not as it should."""
+
+    code = "unreachable"
 
 
 class ModelFailed(LmSandboxError):

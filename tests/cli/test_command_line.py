@@ -44,6 +44,16 @@ def test_exec_gives_the_commands_own_output_and_status(command_env: dict[str, st
     assert call(command_env, "exec", "--timeout", "0.3", "sleep 30").returncode == 124
 
 
+def test_exec_reaches_only_the_domains_that_are_allowed(command_env: dict[str, str]) -> None:
+    script = "echo $HTTPS_PROXY; curl -sS http://evil.test/"
+    done = call(command_env, "exec", "--allow-domain", "pypi.org", "--allow-domain", "*.npmjs.org", script)
+    assert "http://127.0.0.1:3128" in done.stdout
+    assert "none of the 2 rules of the allowlist names it" in done.stdout
+    refused = call(command_env, "exec", "--allow-domain", "https://pypi.org", "true")
+    assert refused.returncode == 1
+    assert "A rule is a host name" in refused.stderr
+
+
 def test_doctor_names_every_check(command_env: dict[str, str]) -> None:
     done = call(command_env, "doctor", "--json")
     report = json.loads(done.stdout)
@@ -211,3 +221,42 @@ def test_an_ordinary_user_starts_again_in_a_delegated_scope(tmp_path: Path) -> N
     assert "1 --user --scope --quiet -p Delegate=yes" in done.stdout
     assert done.stdout.rstrip().endswith("lm-sandbox run hi")
     assert tmp_path.exists()
+
+
+def test_verify_reports_that_every_attempt_was_in_vain(command_env: dict[str, str]) -> None:
+    done = call(command_env, "verify", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 0, [row for row in report["attempts"] if not row["held"]]
+    assert report["held"]
+    assert len(report["attempts"]) >= 120
+
+
+def test_sandboxes_are_made_shown_halted_and_deleted_by_name(
+    server: Server, command_env: dict[str, str]
+) -> None:
+    made = call(command_env, "sandbox", "create", "--name", "mine")
+    assert made.stdout.startswith("sb_"), made.stderr
+    listed = json.loads(call(command_env, "sandbox", "list", "--json").stdout)
+    assert [(row["name"], row["id"]) for row in listed] == [("mine", made.stdout.strip())]
+    assert "mine" in call(command_env, "sandbox", "list").stdout
+    for action, state in (
+        ("pause", "paused"),
+        ("resume", "running"),
+        ("stop", "stopped"),
+        ("start", "running"),
+    ):
+        assert call(command_env, "sandbox", action, "mine").returncode == 0
+        shown = json.loads(call(command_env, "sandbox", "show", "mine", "--json").stdout)
+        assert shown["state"] == state
+    assert "host_uid" in call(command_env, "sandbox", "show", "mine").stdout
+    refused = call(command_env, "sandbox", "start", "mine")
+    assert (refused.returncode, "running" in refused.stderr) == (1, True)
+    assert call(command_env, "sandbox", "delete", "mine").returncode == 0
+    assert json.loads(call(command_env, "sandbox", "list", "--json").stdout) == []
+    assert server.pid
+
+
+def test_sandboxes_need_a_server_that_runs(command_env: dict[str, str]) -> None:
+    refused = call(command_env, "sandbox", "list")
+    assert refused.returncode == 1
+    assert "lm-sandbox serve" in refused.stderr

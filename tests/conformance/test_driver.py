@@ -8,7 +8,15 @@ import anyio
 import pytest
 
 from lm_sandbox.errors import SandboxFailed, SandboxNotFound
-from lm_sandbox.sandboxes.driver import CommandSpec, Limit, SandboxDriver, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.commands import CommandResult
+from lm_sandbox.sandboxes.driver import (
+    CommandSpec,
+    Limit,
+    RunState,
+    SandboxDriver,
+    SandboxId,
+    SandboxSpec,
+)
 from lm_sandbox.sandboxes.output import OutputChunk, Stream
 from tests.conformance.conftest import BOX, SMALL, Run, runner
 from tests.conftest import eventually
@@ -282,3 +290,72 @@ def _users_of(marker: str) -> set[int]:
         except OSError:
             continue
     return found
+
+
+async def test_a_paused_sandbox_uses_no_cpu_time_and_goes_on_where_it_was(
+    run: Run, driver: SandboxDriver
+) -> None:
+    await run("(i=0; while :; do i=$((i+1)); echo $i > /workspace/count; done) >/dev/null 2>&1 &")
+    await driver.set_state(BOX, RunState.PAUSED)
+    before = (await driver.stats(BOX)).cpu_seconds or 0
+    await anyio.sleep(0.3)
+    assert (await driver.stats(BOX)).cpu_seconds == pytest.approx(before, abs=0.01)
+    await driver.set_state(BOX, RunState.RUNNING)
+    first = int((await run("cat /workspace/count")).stdout or b"0")
+    second = await run(f"until [ $(cat /workspace/count) -gt {first} ] 2>/dev/null; do :; done; echo on")
+    assert second.stdout == b"on\n"
+
+
+async def test_a_stopped_sandbox_has_no_processes_and_keeps_its_files(
+    run: Run, driver: SandboxDriver
+) -> None:
+    await run("echo kept > /workspace/a; setsid nohup sleep 1000 >/dev/null 2>&1 & trap '' TERM")
+    await driver.set_state(BOX, RunState.STOPPED)
+    await driver.set_state(BOX, RunState.RUNNING)
+    result = await run("cat /workspace/a; pgrep -c sleep")
+    assert result.stdout == b"kept\n0\n"
+
+
+async def test_a_command_that_runs_when_its_sandbox_is_stopped_ends_killed(
+    run: Run, driver: SandboxDriver
+) -> None:
+    results: list[CommandResult] = []
+
+    async def long() -> None:
+        results.append(await run("echo on > /workspace/on; sleep 1000"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(long)
+        await run("until [ -e /workspace/on ]; do sleep 0.01; done")
+        await driver.set_state(BOX, RunState.STOPPED)
+    assert results[0].signal == "SIGKILL"
+
+
+async def test_a_paused_sandbox_can_be_destroyed(run: Run, driver: SandboxDriver) -> None:
+    await run("sleep 1000 >/dev/null 2>&1 &")
+    await driver.set_state(BOX, RunState.PAUSED)
+    with anyio.fail_after(20):
+        await driver.destroy(BOX)
+    with pytest.raises(SandboxNotFound):
+        await driver.stats(BOX)
+
+
+async def test_stats_follow_what_is_used(run: Run, driver: SandboxDriver) -> None:
+    before = await driver.stats(BOX)
+    await run("head -c 8000000 /dev/zero > /workspace/a; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")
+    after = await driver.stats(BOX)
+    assert before.disk_bytes is not None
+    assert after.disk_bytes is not None
+    assert before.cpu_seconds is not None
+    assert after.cpu_seconds is not None
+    assert after.disk_bytes - before.disk_bytes >= 8_000_000
+    assert after.cpu_seconds > before.cpu_seconds
+    assert (after.memory_peak_bytes or 0) >= 8_000_000
+    assert (after.pids or 0) >= 1
+
+
+async def test_a_detached_command_is_ended_without_what_it_left_running(run: Run) -> None:
+    script = "setsid sleep 987 >/dev/null 2>&1 & sleep 0.1; exec sleep 1000"
+    result = await run(script, timeout_s=1, detach=True)
+    assert result.timed_out
+    assert (await run("pgrep -cf '[s]leep 987'")).stdout == b"1\n"

@@ -1,25 +1,43 @@
 """A driver without a kernel, for the service's own rules; the conformance suite has the real one."""
 
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from pathlib import Path
+from typing import Self, cast
 
 import anyio
-from anyio.abc import ByteReceiveStream, ByteSendStream
+from anyio.abc import ByteSendStream
 
-from lm_sandbox.errors import SandboxNotFound
+from lm_sandbox.errors import SandboxNotFound, Unreachable
 from lm_sandbox.sandboxes.driver import (
+    Adopted,
     Check,
     CommandSpec,
+    Door,
     Enforced,
     Exit,
+    FileChange,
+    Limit,
+    OutputStream,
     Process,
+    RunState,
     SandboxId,
     SandboxSpec,
+    Stats,
+    Terminal,
 )
+from lm_sandbox.sandboxes.files import SandboxFiles
+from lm_sandbox.sandboxes.terminal import TerminalSpec
+from tests.sandboxes.fake_terminal import FakeTerminal
 
 
-class Empty(ByteReceiveStream):
+class Empty(OutputStream):
     async def receive(self, max_bytes: int = 65536) -> bytes:
+        del max_bytes
+        raise anyio.EndOfStream
+
+    def receive_nowait(self, max_bytes: int = 65536) -> bytes:
         del max_bytes
         raise anyio.EndOfStream
 
@@ -32,8 +50,9 @@ class Done:
 
     def __init__(self) -> None:
         self.stdin: ByteSendStream | None = None
-        self.stdout: ByteReceiveStream = Empty()
-        self.stderr: ByteReceiveStream = Empty()
+        self.stdout: OutputStream = Empty()
+        self.stderr: OutputStream = Empty()
+        self.channel: OutputStream | None = None
 
     async def wait(self) -> Exit:
         return Exit(0, None)
@@ -43,6 +62,15 @@ class Done:
 
     async def kill(self) -> None:
         return
+
+    def mark(self) -> None:
+        return
+
+    async def interrupt(self, number: int) -> None:
+        del number
+
+    def limits_hit(self) -> frozenset[Limit]:
+        return frozenset()
 
     async def aclose(self) -> None:
         return
@@ -55,6 +83,8 @@ class FakeDriver:
     name: str = "fake"
     alive: dict[SandboxId, SandboxSpec] = field(default_factory=dict)
     commands: list[CommandSpec] = field(default_factory=list)
+    terminals: list[FakeTerminal] = field(default_factory=list)
+    states: dict[SandboxId, RunState] = field(default_factory=dict)
     refuse: Exception | None = None
 
     def checks(self) -> list[Check]:
@@ -65,6 +95,9 @@ class FakeDriver:
 
     async def __aexit__(self, *exc: object) -> None:
         self.alive.clear()
+
+    async def adopt(self) -> list[Adopted]:
+        return []
 
     async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:
         if self.refuse is not None:
@@ -78,6 +111,54 @@ class FakeDriver:
         self.commands.append(command)
         process: Process = Done()
         return process
+
+    async def open_terminal(self, sandbox: SandboxId, spec: TerminalSpec) -> Terminal:
+        if sandbox not in self.alive:
+            raise SandboxNotFound("gone")
+        opened = FakeTerminal(spec)
+        self.terminals.append(opened)
+        return opened
+
+    async def set_state(self, sandbox: SandboxId, state: RunState) -> None:
+        self.states[sandbox] = state
+
+    async def save(self, sandbox: SandboxId, folder: Path) -> int:
+        assert sandbox in self.alive
+        folder.mkdir()
+        return 1
+
+    async def load(self, sandbox: SandboxId, folder: Path) -> None:
+        assert sandbox in self.alive
+        assert folder.exists()
+
+    async def changes(self, sandbox: SandboxId, folder: Path) -> list[FileChange]:
+        assert sandbox in self.alive
+        assert folder.exists()
+        return []
+
+    async def stats(self, sandbox: SandboxId) -> Stats:
+        assert sandbox in self.alive
+        return Stats(pids=1)
+
+    async def listen(self, sandbox: SandboxId, doors: Sequence[Door]) -> list[socket.socket]:
+        if sandbox not in self.alive:
+            raise SandboxNotFound("gone")
+        made = [socket.socket(socket.AF_INET, door.kind) for door in doors]
+        for sock, door in zip(made, doors, strict=True):
+            sock.bind(("127.0.0.1", 0))
+            sock.setblocking(False)
+            if door.kind is socket.SOCK_STREAM:
+                sock.listen()
+        return made
+
+    async def connect(self, sandbox: SandboxId, port: int) -> socket.socket:
+        del sandbox
+        raise Unreachable(f"Nothing listens on port {port} of the sandbox.")
+
+    def files(self, sandbox: SandboxId) -> SandboxFiles:
+        if sandbox not in self.alive:
+            raise SandboxNotFound("gone")
+        return cast("SandboxFiles", self)  # Nobody asks it for more than that it is there.
 
     async def destroy(self, sandbox: SandboxId) -> None:
         self.alive.pop(sandbox, None)

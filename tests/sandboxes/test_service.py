@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +14,12 @@ from lm_sandbox.errors import (
     TooLarge,
 )
 from lm_sandbox.identity.principals import Principal, Scope
-from lm_sandbox.sandboxes.driver import Limits
+from lm_sandbox.sandboxes.driver import MIB, Limits
 from lm_sandbox.sandboxes.sandbox import NewCommand, NewSandbox, SandboxState
+from lm_sandbox.sandboxes.sandbox_store import SandboxStore
 from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
+from lm_sandbox.storage.database import Database
 from tests.sandboxes.fake_driver import FakeDriver
 
 ANNA = Principal("anna", "Anna", frozenset({Scope.SANDBOXES}))
@@ -43,9 +47,15 @@ def driver() -> FakeDriver:
 
 
 @pytest.fixture
-async def service(driver: FakeDriver, clock: Clock) -> AsyncIterator[SandboxService]:
+async def service(driver: FakeDriver, clock: Clock, tmp_path: Path) -> AsyncIterator[SandboxService]:
     settings = SandboxSettings(max_sandboxes=3, idle_timeout_s=100, max_command_bytes=1000)
-    async with SandboxService(driver, settings, clock=clock) as started:
+    async with (
+        Database(tmp_path / "test.db") as database,
+        SnapshotStore(database, tmp_path / "snapshots", 10 * MIB) as snapshots,
+        SandboxService(
+            driver, settings, snapshots, SandboxStore(database), tmp_path / "spool", clock=clock
+        ) as started,
+    ):
         yield started
 
 
@@ -91,6 +101,21 @@ async def test_idle_sandboxes_are_deleted_and_used_ones_stay(
     assert set(driver.alive) == {used.id}
     with pytest.raises(Gone):
         service.get(ANNA, idle.id)
+
+
+async def test_a_sandbox_whose_files_are_used_is_not_idle_and_is_its_owners(
+    service: SandboxService, clock: Clock, driver: FakeDriver
+) -> None:
+    made = await service.create(ANNA, NewSandbox())
+    async with service.files(ANNA, made.id):
+        clock.now = 500
+        await service.reap()
+    clock.now = 599
+    await service.reap()
+    assert set(driver.alive) == {made.id}
+    with pytest.raises(SandboxNotFound):
+        async with service.files(BOB, made.id):
+            raise AssertionError
 
 
 async def test_no_more_than_the_allowed_number_exist_at_once(service: SandboxService) -> None:

@@ -1,6 +1,7 @@
 """The HTTP surfaces, through the app in process."""
 
 import json
+import re
 
 import httpx
 import pytest
@@ -26,7 +27,7 @@ async def test_every_route_but_health_needs_a_key(client: httpx.AsyncClient, set
     for method, path in routes(settings):
         if path in OPEN_PATHS:
             continue
-        concrete = path.replace("{sandbox_id}", "sb_x").replace("{name}", "nano")
+        concrete = re.sub(r"\{\w+\}", "x", path)
         for headers in (
             {"Authorization": ""},
             {"Authorization": "Bearer wrong"},
@@ -63,6 +64,17 @@ async def test_the_key_is_also_taken_from_x_api_key(client: httpx.AsyncClient) -
 async def test_health_and_docs_need_no_key(client: httpx.AsyncClient) -> None:
     for path in ("/healthz", "/readyz", "/docs", "/openapi.json"):
         assert (await client.get(path, headers={"Authorization": ""})).status_code == 200
+
+
+async def test_the_swagger_page_loads_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
+    page = await client.get("/docs", headers={"Authorization": ""})
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(loaded) >= 3
+    for address in loaded:
+        assert httpx.URL(address).host in {"", "test"}
+        answer = await client.get(address, headers={"Authorization": ""})
+        assert answer.status_code == 200
+        assert answer.content
 
 
 async def test_a_sandbox_is_made_used_listed_and_deleted(client: httpx.AsyncClient) -> None:
@@ -227,3 +239,14 @@ async def test_an_error_of_the_engine_comes_through_in_its_own_words(client: htt
     answer = await client.post("/v1/chat/completions", json=body)
     assert answer.status_code in {400, 500}
     assert json.loads(answer.text)["error"]["message"]
+
+
+async def test_several_conversations_at_once_have_sandboxes_of_their_own(client: httpx.AsyncClient) -> None:
+    for number in range(2):
+        body = {"model": "nano", "input": f"what is {number} + 1?", "tools": [{"type": "shell"}]}
+        assert (await client.post("/v1/responses", json=body)).status_code == 200
+        question = [{"role": "user", "content": f"what is {number} + 2?"}]
+        chat = {"model": "nano+bash", "messages": question, "user": f"user-{number}"}
+        assert (await client.post("/v1/chat/completions", json=chat)).status_code == 200
+    listed = (await client.get("/v1/sandboxes")).json()["data"]
+    assert len({row["id"] for row in listed}) == len(listed) >= 4

@@ -50,7 +50,9 @@ class Conversations:
                     return self._sandboxes.get(principal, self._known[key])
                 except (SandboxNotFound, Gone):
                     del self._known[key]
-            sandbox = await self._sandboxes.create(principal, NewSandbox(name="conversation"))
+            sandbox = await self._sandboxes.create(
+                principal, NewSandbox(metadata={"made_for": "conversation"})
+            )
             self._remember(key, sandbox.id)
             return sandbox
 

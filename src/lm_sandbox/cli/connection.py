@@ -12,9 +12,9 @@ import anyio
 import httpx
 
 from lm_sandbox.app import create_app, local_key, start_services
-from lm_sandbox.cli.asgi import StreamingASGITransport
 from lm_sandbox.config import Settings
 from lm_sandbox.errors import Unauthenticated, Unavailable
+from lm_sandbox.surfaces.asgi import StreamingASGITransport
 
 PROBE_S = 1.0
 # A run may think for minutes before it says anything.
@@ -60,11 +60,10 @@ async def connect(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """
     server = RunningServer.read(server_file(settings))
     if server is not None and await _answers(server):
-        async with httpx.AsyncClient(
-            base_url=server.url, headers=_headers(settings), timeout=SILENT_S, trust_env=False
-        ) as client:
+        async with _client_of(server, settings) as client:
             yield client
         return
+    settings = settings.for_one_use()
     app = create_app(settings)
     async with start_services(settings) as services, anyio.create_task_group() as tasks:
         app.state.services = services
@@ -76,6 +75,20 @@ async def connect(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         ) as client:
             yield client
         tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def connect_to_server(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """Yields a client of the server that runs here, for what would end with this program otherwise.
+
+    Raises:
+        Unavailable: none runs.
+    """
+    server = RunningServer.read(server_file(settings))
+    if server is None or not await _answers(server):
+        raise Unavailable("No server runs here; start one with 'lm-sandbox serve'.")
+    async with _client_of(server, settings) as client:
+        yield client
 
 
 async def check(answer: httpx.Response) -> httpx.Response:
@@ -93,6 +106,12 @@ async def check(answer: httpx.Response) -> httpx.Response:
     error = body.get("error")
     message = body.get("detail") or (error.get("message") if isinstance(error, dict) else error)
     raise Unavailable(str(message or f"The server answered {answer.status_code}."))
+
+
+def _client_of(server: RunningServer, settings: Settings) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=server.url, headers=_headers(settings), timeout=SILENT_S, trust_env=False
+    )
 
 
 async def _answers(server: RunningServer) -> bool:

@@ -14,7 +14,7 @@ from lm_sandbox.sandboxes.driver import Check
 
 async def examine(settings: Settings, *, as_json: bool) -> int:
     """Prints every check; returns 1 where a required one fails."""
-    driver = build_driver(settings)
+    driver = build_driver(settings.for_one_use())
     checks = driver.checks()
     async with build_registry(settings) as registry:
         models = await registry.models()

@@ -11,14 +11,17 @@ KILLED = 137
 TIMED_OUT = 124
 
 
-async def run_command(settings: Settings, command: str, timeout_s: float | None, *, as_json: bool) -> int:
+async def run_command(
+    settings: Settings, command: str, timeout_s: float | None, allow: list[str], *, as_json: bool
+) -> int:
     """Runs a command, prints what it wrote, and returns its exit status.
 
     Raises:
         LmSandboxError: it could not be run.
     """
     async with connect(settings) as client:
-        sandbox = (await check(await client.post("/v1/sandboxes", json={"name": "exec"}))).json()
+        new = {"metadata": {"made_for": "exec"}, "egress": _egress(allow)}
+        sandbox = (await check(await client.post("/v1/sandboxes", json=new))).json()
         path = f"/v1/sandboxes/{sandbox['id']}"
         try:
             body = {"command": command} | ({} if timeout_s is None else {"timeout_s": timeout_s})
@@ -35,3 +38,7 @@ async def run_command(settings: Settings, command: str, timeout_s: float | None,
     if result["timed_out"]:
         return TIMED_OUT
     return KILLED if result["exit_code"] is None else int(result["exit_code"])
+
+
+def _egress(allow: list[str]) -> dict[str, object]:
+    return {"mode": "allowlist", "allow": allow} if allow else {}

@@ -25,7 +25,9 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 models = typer.Typer(help="Language models.", no_args_is_help=True)
+sandbox = typer.Typer(help="Sandboxes of the server that runs here.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+app.add_typer(sandbox, name="sandbox")
 app.add_typer(models, name="models")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -48,13 +50,16 @@ def run(
 def execute(
     command: Annotated[str, typer.Argument(help="What bash runs.")],
     timeout_s: Annotated[float | None, typer.Option("--timeout", help="Wall time in seconds.")] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow-domain", help="What it may reach, such as pypi.org.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a command in a new sandbox; its exit status is this one's."""
     from lm_sandbox.cli.exec import run_command  # noqa: PLC0415
 
     enter_scope()
-    _finish(partial(run_command, load_settings(), command, timeout_s, as_json=as_json))
+    _finish(partial(run_command, load_settings(), command, timeout_s, allow or [], as_json=as_json))
 
 
 @app.command()
@@ -83,6 +88,15 @@ def doctor(as_json: AsJson = False) -> None:
     _finish(partial(examine, load_settings(), as_json=as_json))
 
 
+@app.command()
+def verify(as_json: AsJson = False) -> None:
+    """Try to break out of a sandbox on this machine, and report what held."""
+    from lm_sandbox.cli.verify import report  # noqa: PLC0415
+
+    enter_scope()
+    _finish(partial(report, load_settings(), as_json=as_json))
+
+
 @keys.command("show")
 def show_key() -> None:
     """Print the key that this machine's own command line uses."""
@@ -103,6 +117,84 @@ def list_models(as_json: AsJson = False) -> None:
     _finish(partial(show, load_settings(), as_json=as_json))
 
 
+SandboxName = Annotated[str, typer.Argument(help="Its id or its name.")]
+
+
+@sandbox.command("list")
+def list_sandboxes(as_json: AsJson = False) -> None:
+    """List your sandboxes."""
+    from lm_sandbox.cli.sandbox import list_sandboxes as show  # noqa: PLC0415
+
+    _finish(partial(show, load_settings(), as_json=as_json))
+
+
+@sandbox.command("create")
+def create_sandbox(
+    name: Annotated[str | None, typer.Option(help="A name, unique among yours.")] = None,
+    snapshot: Annotated[str | None, typer.Option(help="Start with the files of this snapshot.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a sandbox and print its id."""
+    from lm_sandbox.cli.sandbox import create_sandbox as create  # noqa: PLC0415
+
+    given = {"name": name, "snapshot": snapshot}
+    body = {key: value for key, value in given.items() if value is not None}
+    _finish(partial(create, load_settings(), body, as_json=as_json))
+
+
+@sandbox.command("show")
+def show_sandbox(name: SandboxName, as_json: AsJson = False) -> None:
+    """Show what holds a sandbox and what it uses."""
+    from lm_sandbox.cli.sandbox import show_sandbox as show  # noqa: PLC0415
+
+    _finish(partial(show, load_settings(), name, as_json=as_json))
+
+
+@sandbox.command("pause")
+def pause_sandbox(name: SandboxName) -> None:
+    """Halt every process of a sandbox where it stands."""
+    _act(name, "pause")
+
+
+@sandbox.command("resume")
+def resume_sandbox(name: SandboxName) -> None:
+    """Let a paused sandbox run again."""
+    _act(name, "resume")
+
+
+@sandbox.command("stop")
+def stop_sandbox(name: SandboxName) -> None:
+    """End every process of a sandbox and keep its files."""
+    _act(name, "stop")
+
+
+@sandbox.command("start")
+def start_sandbox(name: SandboxName) -> None:
+    """Let a stopped sandbox run again."""
+    _act(name, "start")
+
+
+@sandbox.command("delete")
+def delete_sandbox(names: Annotated[list[str], typer.Argument(help="Ids or names.")]) -> None:
+    """Delete sandboxes with all that is in them."""
+    from lm_sandbox.cli.sandbox import delete_sandbox as delete  # noqa: PLC0415
+
+    _finish(partial(delete, load_settings(), names))
+
+
+@sandbox.command("terminal", context_settings={"ignore_unknown_options": True})
+def use_terminal(
+    name: SandboxName,
+    command: Annotated[list[str] | None, typer.Argument(help="Instead of a login shell.")] = None,
+    terminal: Annotated[str | None, typer.Option("--id", help="Come back to this terminal.")] = None,
+    view: Annotated[bool, typer.Option("--view", help="Only look; type nothing.")] = False,
+) -> None:
+    """Be in a sandbox as in this terminal; ctrl-] leaves, and the program goes on."""
+    from lm_sandbox.cli.terminal import use_terminal as use  # noqa: PLC0415
+
+    _finish(partial(use, load_settings(), name, terminal, command or [], view=view))
+
+
 @app.callback(invoke_without_command=True)
 def options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -111,6 +203,12 @@ def options(
     if version:
         typer.echo(__version__)
         raise typer.Exit
+
+
+def _act(name: str, action: str) -> None:
+    from lm_sandbox.cli.sandbox import act  # noqa: PLC0415
+
+    _finish(partial(act, load_settings(), name, action))
 
 
 def load_settings(*, host: str | None = None, port: int | None = None) -> Settings:

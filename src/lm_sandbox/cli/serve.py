@@ -75,7 +75,8 @@ def _listen(settings: Settings) -> socket.socket:
         family = socket.AF_INET6 if ipaddress.ip_address(settings.host).version == 6 else socket.AF_INET  # noqa: PLR2004
     except ValueError:
         family = socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends small answers at once only where the protocol is told.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))

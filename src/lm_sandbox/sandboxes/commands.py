@@ -2,15 +2,16 @@
 
 import math
 import signal
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from time import perf_counter
+from typing import Self
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
 
 from lm_sandbox.errors import SandboxFailed
-from lm_sandbox.sandboxes.driver import CommandSpec, Exit, Limit, Process
+from lm_sandbox.sandboxes.driver import CommandSpec, Exit, Limit, OutputStream, Process
 from lm_sandbox.sandboxes.output import Capture, OutputChunk, Stream
 
 READ_BYTES = 64 * 1024
@@ -30,10 +31,13 @@ class CommandRequest:
         argv: The program and its arguments.
         cwd: An absolute path inside the sandbox.
         env: Added to the sandbox's variables.
-        stdin: Fed to the program, then closed.
+        stdin: Fed to the program.
+        keep_stdin_open: Whether more input may follow; otherwise its end follows at once.
+        detach: Whether ending it spares what has left its process group.
         timeout_s: Wall time after which it is killed.
         max_output_bytes: Bytes kept of each stream.
         output_limit_bytes: Written bytes, both streams together, after which it is killed.
+        lasting: Whether it goes on when the server is killed.
     """
 
     argv: tuple[str, ...]
@@ -43,10 +47,15 @@ class CommandRequest:
     cwd: str = "/workspace"
     env: dict[str, str] = field(default_factory=dict)
     stdin: bytes | None = None
+    keep_stdin_open: bool = False
+    detach: bool = False
+    lasting: bool = False
 
     def spec(self) -> CommandSpec:
         """Returns what the driver needs to know of it."""
-        return CommandSpec(self.argv, self.cwd, self.env, stdin=self.stdin is not None)
+        return CommandSpec(
+            self.argv, self.cwd, self.env, stdin=self.stdin is not None or self.keep_stdin_open
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +93,17 @@ class CommandResult:
         """Whether the memory limit was hit."""
         return Limit.MEMORY in self.limits
 
+    def without_output(self) -> Self:
+        """Returns the same without what it wrote, to be kept for long."""
+        return replace(self, stdout=b"", stderr=b"")
+
 
 async def run_command(
-    command_id: str, process: Process, request: CommandRequest, sink: Sink | None = None
+    command_id: str,
+    process: Process,
+    request: CommandRequest,
+    sink: Sink | None = None,
+    sources: Mapping[Stream, OutputStream] | None = None,
 ) -> CommandResult:
     """Waits for a started command, whatever it does, and closes its streams.
 
@@ -97,19 +114,37 @@ async def run_command(
         process: The started program.
         request: Its bounds.
         sink: Gets every chunk as it comes; the command waits while the sink does.
+        sources: Where its output is read, if not from the program itself.
 
     Raises:
         SandboxFailed: the sandbox died under the command.
     """
-    return await _Execution(command_id, process, request, sink).run()
+    own = {Stream.STDOUT: process.stdout, Stream.STDERR: process.stderr}
+    return await _Execution(command_id, process, request, sink, sources or own).run()
+
+
+async def end_command(process: Process, request: CommandRequest) -> None:
+    """Kills a command: all that it started, or its process group alone where it may leave things running."""
+    if request.detach:
+        await process.signal(signal.SIGKILL)
+    else:
+        await process.kill()
 
 
 class _Execution:
-    def __init__(self, command_id: str, process: Process, request: CommandRequest, sink: Sink | None) -> None:
+    def __init__(
+        self,
+        command_id: str,
+        process: Process,
+        request: CommandRequest,
+        sink: Sink | None,
+        sources: Mapping[Stream, OutputStream],
+    ) -> None:
         self._id = command_id
         self._process = process
         self._request = request
         self._sink = sink
+        self._sources = sources
         self._captures = {stream: Capture(request.max_output_bytes) for stream in Stream}
         self._limits: set[Limit] = set()
         self._ended = False
@@ -121,7 +156,7 @@ class _Execution:
             exited = await self._to_the_end()
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await self._process.kill()
+                await end_command(self._process, self._request)
             raise
         finally:
             with anyio.CancelScope(shield=True):
@@ -141,15 +176,15 @@ class _Execution:
 
     async def _wait(self, streams: TaskGroup) -> Exit:
         process = self._process
-        streams.start_soon(self._read, Stream.STDOUT, process.stdout)
-        streams.start_soon(self._read, Stream.STDERR, process.stderr)
+        for stream, source in self._sources.items():
+            streams.start_soon(self._read, stream, source)
         if process.stdin is not None:
             streams.start_soon(self._feed, process.stdin)
         with anyio.move_on_after(self._request.timeout_s) as deadline:
             exited = await process.wait()
         if deadline.cancelled_caught:
             self._limits.add(Limit.WALL_TIME)
-            await process.kill()
+            await end_command(process, self._request)
             exited = await process.wait()
         self._ended = True
         for receive in self._receives.values():
@@ -161,8 +196,9 @@ class _Execution:
 
     async def _feed(self, stdin: ByteSendStream) -> None:
         try:
-            async with stdin:
-                await stdin.send(self._request.stdin or b"")
+            await stdin.send(self._request.stdin or b"")
+            if not self._request.keep_stdin_open:
+                await stdin.aclose()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return  # The program ended or closed its input without reading all of it.
 
@@ -194,7 +230,7 @@ class _Execution:
             await self._sink(OutputChunk(stream, data, offset))
         if self._written() > self._request.output_limit_bytes:
             self._limits.add(Limit.OUTPUT)
-            await self._process.kill()
+            await end_command(self._process, self._request)
 
     def _written(self) -> int:
         return sum(capture.total for capture in self._captures.values())

@@ -5,16 +5,30 @@ that cannot be used is an error, and each method names the ones it may raise. `t
 holds what every driver must do.
 """
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
+from socket import SOCK_STREAM, SocketKind, socket
 from typing import NewType, Protocol, Self
 
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
+from lm_sandbox.sandboxes.files import SandboxFiles
+from lm_sandbox.sandboxes.terminal import TerminalSize, TerminalSpec
+
 SandboxId = NewType("SandboxId", str)
 
 MIB = 1024 * 1024
+
+
+class RunState(StrEnum):
+    """What the processes of a sandbox do."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
 
 
 class Limit(StrEnum):
@@ -70,12 +84,16 @@ class CommandSpec:
         cwd: An absolute path inside the sandbox.
         env: Added to the sandbox's own variables.
         stdin: Whether the program gets a pipe; otherwise it reads an empty input.
+        channel: Whether it gets a pipe as descriptor 3, to tell more than its output.
+        name: By what another server knows it again when this one is killed; None ends it with the server.
     """
 
     argv: tuple[str, ...]
     cwd: str = "/workspace"
     env: Mapping[str, str] = field(default_factory=dict)
     stdin: bool = False
+    channel: bool = False
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +137,56 @@ class Enforced:
 
 
 @dataclass(frozen=True, slots=True)
+class Stats:
+    """What a sandbox uses now; None where this host does not tell.
+
+    Attributes:
+        cpu_seconds: CPU time since it was made.
+        throttled_seconds: How long it was held back by its CPU limit.
+        memory_bytes: Memory in use, files in memory included.
+        memory_peak_bytes: The most so far.
+        pids: Processes and threads.
+        disk_bytes: Bytes in its writable files.
+    """
+
+    cpu_seconds: float | None = None
+    throttled_seconds: float | None = None
+    memory_bytes: int | None = None
+    memory_peak_bytes: int | None = None
+    pids: int | None = None
+    disk_bytes: int | None = None
+
+
+class ChangeKind(StrEnum):
+    """What became of a file."""
+
+    CREATED = "created"
+    MODIFIED = "modified"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """A file that is not as it was; `path` is absolute, inside the sandbox."""
+
+    kind: ChangeKind
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A port of a sandbox's own 127.0.0.1 that the server serves.
+
+    Attributes:
+        port: Its number; those below 1024 no command can take.
+        kind: A stream or a datagram socket.
+    """
+
+    port: int
+    kind: SocketKind = SOCK_STREAM
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One thing that the driver needs of this host.
 
@@ -137,15 +205,46 @@ class Check:
     required: bool = True
 
 
-class Process(Protocol):
-    """A command that runs; `kill` may be called at any time."""
+class OutputStream(ByteReceiveStream):
+    """What a program writes."""
 
-    stdin: ByteSendStream | None
-    stdout: ByteReceiveStream
-    stderr: ByteReceiveStream
+    @abstractmethod
+    def receive_nowait(self, max_bytes: int = 65536) -> bytes:
+        """Returns what is there already.
+
+        Raises:
+            anyio.WouldBlock: nothing is.
+            anyio.EndOfStream: nobody can write any more.
+            anyio.ClosedResourceError: this end was closed.
+        """
+
+
+class MovableStream(OutputStream):
+    """What a program writes, where it can go to a file without passing through this process."""
+
+    @abstractmethod
+    async def ready(self) -> int:
+        """Waits until bytes are there, and tells how many.
+
+        Raises:
+            anyio.EndOfStream: nobody can write any more.
+            anyio.ClosedResourceError: this end was closed.
+        """
+
+    @abstractmethod
+    def move(self, fd: int, offset: int, size: int) -> int:
+        """Moves bytes that are there into a file, so that they are always either here or there.
+
+        Raises:
+            OSError: the file does not take them.
+        """
+
+
+class Running(Protocol):
+    """A program that was started; `kill` may be called at any time."""
 
     async def wait(self) -> Exit:
-        """Waits until the program itself has ended, also while children hold its pipes open.
+        """Waits until the program itself has ended, also while children hold its streams open.
 
         Raises:
             SandboxFailed: the sandbox died under it.
@@ -161,8 +260,59 @@ class Process(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Closes the streams and forgets the process; it does not kill."""
+        """Closes the streams and forgets the program; it does not kill."""
         ...
+
+
+class Process(Running, Protocol):
+    """A command; `interrupt` may be called at any time, too."""
+
+    stdin: ByteSendStream | None
+    stdout: OutputStream
+    stderr: OutputStream
+    channel: OutputStream | None
+
+    def mark(self) -> None:
+        """Remembers this moment for `interrupt` and `limits_hit`, which otherwise count from the start."""
+        ...
+
+    async def interrupt(self, number: int) -> None:
+        """Sends a signal to the program alone, and kills what it started since the mark, nothing else."""
+        ...
+
+    def limits_hit(self) -> frozenset[Limit]:
+        """Tells which limits of the sandbox were hit since the mark."""
+        ...
+
+
+class Terminal(Running, Protocol):
+    """A program on a pseudo-terminal; signals go to the process group that is in its foreground.
+
+    `output` ends when the program has ended and what it wrote was read, also while children go on.
+    Closing it tells them by SIGHUP.
+    """
+
+    input: ByteSendStream
+    output: ByteReceiveStream
+
+    async def resize(self, size: TerminalSize) -> None:
+        """Changes the size, of which SIGWINCH tells; does nothing once it was closed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A sandbox that an earlier, killed server has left.
+
+    Attributes:
+        sandbox: Its id.
+        enforced: What holds it.
+        processes: Those of its programs that have names.
+    """
+
+    sandbox: SandboxId
+    enforced: Enforced
+    processes: Mapping[str, Process]
 
 
 class SandboxDriver(Protocol):
@@ -186,6 +336,14 @@ class SandboxDriver(Protocol):
         """Destroys every sandbox and leaves no process, mount, cgroup or file behind."""
         ...
 
+    async def adopt(self) -> list[Adopted]:
+        """Takes over what a killed server has left; what ran there without a name is ended.
+
+        Raises:
+            DriverUnavailable: the host refused.
+        """
+        ...
+
     async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:
         """Makes a sandbox that is ready for commands.
 
@@ -202,6 +360,92 @@ class SandboxDriver(Protocol):
         Raises:
             SandboxNotFound: the driver has no such sandbox.
             SandboxFailed: it died.
+        """
+        ...
+
+    async def open_terminal(self, sandbox: SandboxId, spec: TerminalSpec) -> Terminal:
+        """Starts a program that has a terminal of the kind `xterm-256color`.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died.
+            NoCapacity: the host has no terminal left.
+        """
+        ...
+
+    def files(self, sandbox: SandboxId) -> SandboxFiles:
+        """Returns the way to the sandbox's files.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+        """
+        ...
+
+    async def set_state(self, sandbox: SandboxId, state: RunState) -> None:
+        """Lets the sandbox run, halts its processes where they stand, or ends them and keeps its files.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died.
+            Unsupported: this host cannot halt processes.
+        """
+        ...
+
+    async def save(self, sandbox: SandboxId, folder: Path) -> int:
+        """Copies the sandbox's files, as they are at one moment, to a new folder; returns the bytes it takes.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died.
+            NoCapacity: the disk is full.
+            Unsupported: this host cannot halt processes.
+        """
+        ...
+
+    async def load(self, sandbox: SandboxId, folder: Path) -> None:
+        """Ends every process and puts saved files in the place of the sandbox's own.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died, or the files do not fit.
+            Unsupported: this host does not tell what runs in a sandbox.
+        """
+        ...
+
+    async def changes(self, sandbox: SandboxId, folder: Path) -> list[FileChange]:
+        """Tells which files are not as they were saved.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            Unsupported: this host cannot halt processes.
+        """
+        ...
+
+    async def listen(self, sandbox: SandboxId, doors: Sequence[Door]) -> list[socket]:
+        """Listens inside the sandbox; the non-blocking sockets are the caller's, in the same order.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died.
+            Conflict: a command has one of the ports.
+        """
+        ...
+
+    async def connect(self, sandbox: SandboxId, port: int) -> socket:
+        """Connects to what listens inside; the non-blocking socket is the caller's.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died.
+            Unreachable: nothing listens on that port.
+        """
+        ...
+
+    async def stats(self, sandbox: SandboxId) -> Stats:
+        """Tells what the sandbox uses now.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
         """
         ...
 

@@ -2,45 +2,132 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
-from lm_sandbox.sandboxes.driver import Enforced, Limits, SandboxId
+import anyio
+
+from lm_sandbox.errors import Conflict
+from lm_sandbox.sandboxes.command_book import CommandBook
+from lm_sandbox.sandboxes.driver import Enforced, Limits, RunState, SandboxId
+from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
+from lm_sandbox.sandboxes.shell_book import ShellBook
+from lm_sandbox.sandboxes.terminal_book import TerminalBook
 
 
 class SandboxState(StrEnum):
-    """Where a sandbox is in its life."""
+    """Where a sandbox is in its life; a deleted one is only remembered by its id."""
 
     CREATING = "creating"
     RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """When a sandbox is deleted by itself; None for the server's own time.
+
+    Attributes:
+        idle_timeout_s: After so long without use.
+        max_age_s: So long after it was made, used or not.
+    """
+
+    idle_timeout_s: float | None = None
+    max_age_s: float | None = None
+
+    def over(self, other: "Lifetime") -> "Lifetime":
+        """Fills what was left out from another one."""
+        return Lifetime(self.idle_timeout_s or other.idle_timeout_s, self.max_age_s or other.max_age_s)
 
 
 @dataclass(frozen=True, slots=True)
 class NewSandbox:
-    """What a caller asks for; what is left out is the server's default, which is also the most.
+    """What a caller asks for; what is left out is the server's default.
 
     Attributes:
-        name: For people.
+        name: For people; unique among the caller's sandboxes.
         env: Variables of every command.
         metadata: The caller's own, kept and given back.
         limits: None takes the server's.
+        snapshot: The snapshot whose files it starts with.
+        lifetime: When it goes by itself.
+        egress: What it may reach.
     """
 
     name: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     limits: Limits | None = None
+    snapshot: str | None = None
+    lifetime: Lifetime = Lifetime()
+    egress: EgressPolicy = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to be changed in a sandbox; None leaves it.
+
+    Attributes:
+        name: The new name.
+        metadata: The new metadata, in place of all the old.
+        lifetime: The new times.
+        egress: What it may reach from now on.
+    """
+
+    name: str | None = None
+    metadata: Mapping[str, str] | None = None
+    lifetime: Lifetime = Lifetime()
+    egress: EgressPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which sandboxes are listed; None takes any.
+
+    Attributes:
+        name: The exact name.
+        state: The state.
+        metadata: Entries that must all be there.
+    """
+
+    name: str | None = None
+    state: SandboxState | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def takes(self, sandbox: "Sandbox") -> bool:
+        """Whether a sandbox is one of them."""
+        return (
+            self.name in {None, sandbox.name}
+            and self.state in {None, sandbox.state}
+            and self.metadata.items() <= sandbox.metadata.items()
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class NewCommand:
-    """A command as a caller asks for it: a string is run by bash, a list as it is."""
+    """A command as a caller asks for it: a string is run by bash, a list as it is.
+
+    Attributes:
+        command: What to run.
+        cwd: An absolute path inside the sandbox.
+        env: Added to the sandbox's variables.
+        stdin: Fed to the program.
+        keep_stdin_open: Whether more input may follow.
+        timeout_s: Wall time after which it is ended.
+        detach: Whether ending it spares what has left its process group.
+        lasting: Whether it goes on when the server is killed.
+    """
 
     command: str | tuple[str, ...]
     cwd: str = "/workspace"
     env: Mapping[str, str] = field(default_factory=dict)
     stdin: bytes | None = None
+    keep_stdin_open: bool = False
     timeout_s: float | None = None
+    detach: bool = False
+    lasting: bool = False
 
 
 @dataclass(slots=True)
@@ -53,11 +140,19 @@ class Sandbox:
         name: For people.
         metadata: The caller's own.
         created_at: When it was made.
+        last_active_at: When it was last used.
+        born: The service's clock when it was made.
+        idle_since: The service's clock at the last use.
+        lifetime: When it goes by itself.
+        egress: What it may reach.
+        commands: Those that run and ran in it.
+        shells: Those that stay in it.
+        terminals: Those that are open in it.
         state: Where it is in its life.
         enforced: What holds it; None while it is made.
-        last_active_at: When it was last used.
-        active: Commands that run now.
-        idle_since: The service's clock at the last use.
+        recorded_at: Its last use as far as another server would know.
+        active: Commands and transfers that run now.
+        changing: Held while its state changes.
     """
 
     id: SandboxId
@@ -66,7 +161,40 @@ class Sandbox:
     metadata: Mapping[str, str]
     created_at: datetime
     last_active_at: datetime
+    born: float
     idle_since: float
+    lifetime: Lifetime
+    commands: CommandBook
+    shells: ShellBook
+    terminals: TerminalBook = field(default_factory=TerminalBook)
     state: SandboxState = SandboxState.CREATING
+    egress: EgressPolicy = NOTHING
     enforced: Enforced | None = None
+    recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     active: int = 0
+    changing: anyio.Lock = field(default_factory=anyio.Lock)
+
+    def require(self, *states: SandboxState) -> None:
+        """Refuses what another state does not allow.
+
+        Raises:
+            Conflict: it is in none of these states.
+        """
+        if self.state not in states:
+            wanted = " or ".join(states)
+            raise Conflict(f"The sandbox is {self.state}; this needs it to be {wanted}.")
+
+    def is_over(self, now: float) -> bool:
+        """Whether it has lived or idled for long enough."""
+        age_s, idle_s = self.lifetime.max_age_s, self.lifetime.idle_timeout_s
+        if age_s is not None and now - self.born >= age_s:
+            return True
+        return idle_s is not None and not self.active and now - self.idle_since >= idle_s
+
+
+# From which states each state of the processes can be asked for.
+ALLOWED_FROM = {
+    RunState.RUNNING: (SandboxState.PAUSED, SandboxState.STOPPED),
+    RunState.PAUSED: (SandboxState.RUNNING,),
+    RunState.STOPPED: (SandboxState.RUNNING, SandboxState.PAUSED),
+}

@@ -1,25 +1,60 @@
 """The one public door to sandboxes: who owns which, how many there are, and what runs in them."""
 
 import secrets
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
 from typing import Self
 
 import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
 
 from lm_sandbox.config import SandboxSettings
-from lm_sandbox.errors import Gone, Invalid, NoCapacity, SandboxNotFound, TooLarge
+from lm_sandbox.errors import LmSandboxError, SandboxFailed
 from lm_sandbox.identity.principals import Principal, Scope
-from lm_sandbox.sandboxes.commands import CommandRequest, CommandResult, Sink, run_command
-from lm_sandbox.sandboxes.driver import MIB, Limits, SandboxDriver, SandboxId, SandboxSpec
-from lm_sandbox.sandboxes.sandbox import NewCommand, NewSandbox, Sandbox, SandboxState
+from lm_sandbox.sandboxes.admission import (
+    admit_command,
+    admit_lifetime,
+    admit_limits,
+    default_limits,
+)
+from lm_sandbox.sandboxes.command_book import Command
+from lm_sandbox.sandboxes.commands import CommandRequest, CommandResult, Sink
+from lm_sandbox.sandboxes.driver import (
+    CommandSpec,
+    Limits,
+    Process,
+    RunState,
+    SandboxDriver,
+    SandboxId,
+    SandboxSpec,
+    Stats,
+)
+from lm_sandbox.sandboxes.egress import EgressPolicy
+from lm_sandbox.sandboxes.events import Events
+from lm_sandbox.sandboxes.files import SandboxFiles
+from lm_sandbox.sandboxes.network import Networks
+from lm_sandbox.sandboxes.registry import SandboxRegistry
+from lm_sandbox.sandboxes.sandbox import (
+    ALLOWED_FROM,
+    Change,
+    NewCommand,
+    NewSandbox,
+    Sandbox,
+    SandboxState,
+    Selection,
+)
+from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
+from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 
-REMEMBERED_DELETIONS = 10_000
-RETRY_AFTER_S = 10
-BASH = "/bin/bash"
+REAP_S = 5.0
+
+Spawn = Callable[[Sandbox, CommandSpec], Awaitable[Process]]
 
 
 class SandboxService:
@@ -28,21 +63,33 @@ class SandboxService:
     Args:
         driver: What makes them; entered and left with the service.
         settings: Defaults and bounds.
+        snapshots: Keeps the saved files of sandboxes.
+        records: Keeps what has to be known of sandboxes when this server was killed.
+        spool: A folder for long outputs.
+        networks: Their ways out.
         clock: Seconds that only go up.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a part of its own
         self,
         driver: SandboxDriver,
         settings: SandboxSettings,
+        snapshots: SnapshotStore,
+        records: SandboxStore,
+        spool: Path,
         *,
+        networks: Networks | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._driver = driver
+        self._networks = networks or Networks(driver)
         self._settings = settings
+        self._snapshots = snapshots
+        self._records = records
+        self._spool = spool
         self._clock = clock
-        self._sandboxes: dict[SandboxId, Sandbox] = {}
-        self._deleted: OrderedDict[SandboxId, str] = OrderedDict()
+        self._registry = SandboxRegistry(settings, spool, clock)
+        self._tasks: TaskGroup | None = None
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -51,10 +98,15 @@ class SandboxService:
         Raises:
             DriverUnavailable: this host cannot isolate; the message says what to do.
         """
+        self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with AsyncExitStack() as exits:
             await exits.enter_async_context(self._driver)
+            await exits.enter_async_context(self._networks)
+            exits.push_async_callback(self._close_books)
             tasks = await exits.enter_async_context(anyio.create_task_group())
             exits.callback(tasks.cancel_scope.cancel)
+            self._tasks = tasks
+            await self._recover()
             tasks.start_soon(self._reap_for_ever)
             self._exits = exits.pop_all()
         return self
@@ -67,37 +119,45 @@ class SandboxService:
 
         Raises:
             Forbidden: the principal lacks the scope.
+            Conflict: the principal has one of this name.
             Invalid: a limit is over the server's.
+            SnapshotNotFound: the principal has no such snapshot to start from.
             NoCapacity: as many as allowed exist.
             DriverUnavailable: the host refused.
         """
         principal.require(Scope.SANDBOXES)
-        limits = new.limits or self.default_limits()
-        self._check_limits(limits)
-        sandbox = self._register(principal, new)
+        limits = admit_limits(new.limits, self._settings)
+        origin = await self._snapshots.find(principal, new.snapshot) if new.snapshot else None
+        sandbox = self._registry.add(principal, new)
         try:
             spec = SandboxSpec(limits=limits, env=dict(new.env), image=self._settings.image)
             sandbox.enforced = await self._driver.create(sandbox.id, spec)
+            if origin is not None:
+                await self._driver.load(sandbox.id, self._snapshots.folder(origin.id))
+            await self._set_egress(principal, sandbox, new.egress)
+            sandbox.state = SandboxState.RUNNING
+            await self._records.add(SandboxRecord.of(sandbox))
         except BaseException:
-            del self._sandboxes[sandbox.id]
+            self._registry.forget(sandbox)
             with anyio.CancelScope(shield=True):
+                await self._networks.close(sandbox.id)
                 await self._driver.destroy(sandbox.id)
             raise
-        sandbox.state = SandboxState.RUNNING
         return sandbox
 
     def page(
-        self, principal: Principal, *, after: str | None = None, limit: int
+        self,
+        principal: Principal,
+        *,
+        after: str | None = None,
+        limit: int,
+        selection: Selection | None = None,
     ) -> tuple[list[Sandbox], bool]:
         """Lists the principal's sandboxes, oldest first, and tells whether there are more.
 
         An admin sees all. `after` is the id that ended the page before.
         """
-        principal.require(Scope.SANDBOXES)
-        own = [sandbox for sandbox in self._sandboxes.values() if principal.owns(sandbox.owner)]
-        ids = [sandbox.id for sandbox in own]
-        start = ids.index(SandboxId(after)) + 1 if after in ids else 0
-        return own[start : start + limit], len(own) > start + limit
+        return self._registry.page(principal, selection or Selection(), after, limit)
 
     def get(self, principal: Principal, sandbox_id: str) -> Sandbox:
         """Finds one of the principal's sandboxes.
@@ -106,14 +166,63 @@ class SandboxService:
             SandboxNotFound: the principal has none of this id.
             Gone: it was deleted.
         """
-        principal.require(Scope.SANDBOXES)
-        key = SandboxId(sandbox_id)
-        sandbox = self._sandboxes.get(key)
-        if sandbox is not None and principal.owns(sandbox.owner):
-            return sandbox
-        if key in self._deleted and principal.owns(self._deleted[key]):
-            raise Gone(f"The sandbox {sandbox_id} was deleted.")
-        raise SandboxNotFound(f"There is no sandbox {sandbox_id!r}.")
+        return self._registry.find(principal, sandbox_id)
+
+    async def change(self, principal: Principal, sandbox_id: str, change: Change) -> Sandbox:
+        """Changes what can be changed while it lives.
+
+        Raises:
+            SandboxNotFound: the principal has none of this id.
+            Gone: it was deleted.
+            Conflict: another sandbox of the principal has the name, or a command the port of the proxy.
+            Forbidden: models are to be reached from inside, and the principal may not use them itself.
+            Invalid: a time is over the server's.
+            SandboxFailed: it died.
+        """
+        sandbox = self.get(principal, sandbox_id)
+        if change.egress is not None:
+            async with sandbox.changing:
+                sandbox.require(SandboxState.RUNNING, SandboxState.PAUSED, SandboxState.STOPPED)
+                with self.noting_failure(sandbox):
+                    await self._set_egress(principal, sandbox, change.egress)
+        lifetime = admit_lifetime(change.lifetime.over(sandbox.lifetime), self._settings)
+        if change.name is not None and change.name != sandbox.name:
+            self._registry.check_name(sandbox.owner, change.name)
+            sandbox.name = change.name
+        if change.metadata is not None:
+            sandbox.metadata = dict(change.metadata)
+        sandbox.lifetime = lifetime
+        await self._records.change(SandboxRecord.of(sandbox))
+        return sandbox
+
+    async def set_state(self, principal: Principal, sandbox_id: str, state: RunState) -> Sandbox:
+        """Lets a sandbox run, halts its processes where they stand, or ends them and keeps its files.
+
+        Raises:
+            SandboxNotFound: the principal has none of this id.
+            Gone: it was deleted.
+            Conflict: it is in a state from which this cannot be; the message names it.
+            Unsupported: this host cannot halt processes.
+            SandboxFailed: it died.
+        """
+        sandbox = self.get(principal, sandbox_id)
+        async with sandbox.changing:
+            sandbox.require(*ALLOWED_FROM[state])
+            with self.noting_failure(sandbox):
+                await self._driver.set_state(sandbox.id, state)
+            sandbox.state = SandboxState(state.value)
+            sandbox.idle_since = self._clock()
+            await self._records.change(SandboxRecord.of(sandbox))
+        return sandbox
+
+    async def stats(self, principal: Principal, sandbox_id: str) -> Stats:
+        """Tells what a sandbox uses now.
+
+        Raises:
+            SandboxNotFound: the principal has none of this id.
+            Gone: it was deleted.
+        """
+        return await self._driver.stats(self.get(principal, sandbox_id).id)
 
     async def delete(self, principal: Principal, sandbox_id: str) -> None:
         """Ends everything in the sandbox and removes it.
@@ -125,7 +234,12 @@ class SandboxService:
         await self._remove(self.get(principal, sandbox_id))
 
     async def run(
-        self, principal: Principal, sandbox_id: str, new: NewCommand, sink: Sink | None = None
+        self,
+        principal: Principal,
+        sandbox_id: str,
+        new: NewCommand,
+        sink: Sink | None = None,
+        spawn: Spawn | None = None,
     ) -> CommandResult:
         """Runs a command to its end; cancelling kills it and all that it started.
 
@@ -134,75 +248,78 @@ class SandboxService:
             sandbox_id: Where to run it.
             new: The command.
             sink: Gets the output as it comes.
+            spawn: What starts it, where that is not the driver itself.
 
         Raises:
             SandboxNotFound: the principal has none of this id.
             Gone: the sandbox was deleted.
+            Conflict: the sandbox does not run.
             Invalid: a bound is over the server's.
             TooLarge: the command is too long.
             SandboxFailed: the sandbox died.
         """
         sandbox = self.get(principal, sandbox_id)
-        request = self._command(new)
-        with self._in_use(sandbox):
-            process = await self._driver.spawn(sandbox.id, request.spec())
-            return await run_command(f"cmd_{secrets.token_hex(8)}", process, request, sink)
+        with self.in_use(sandbox), self.noting_failure(sandbox):
+            command = await self._start(sandbox, admit_command(new, self._settings), spawn)
+            return await command.run(sink)
+
+    async def start(
+        self, principal: Principal, sandbox_id: str, new: NewCommand, spawn: Spawn | None = None
+    ) -> Command:
+        """Starts a command that goes on by itself; raises as `run` does."""
+        sandbox = self.get(principal, sandbox_id)
+        with self.noting_failure(sandbox):
+            command = await self._start(sandbox, admit_command(new, self._settings), spawn)
+        self._watch(sandbox, command)
+        return command
+
+    def command(self, principal: Principal, sandbox_id: str, command_id: str) -> Command:
+        """Finds a command that runs, or one of the last that ended.
+
+        Raises:
+            SandboxNotFound: the principal has no sandbox of this id.
+            Gone: the sandbox was deleted.
+            CommandNotFound: the sandbox has none of this id, or it is forgotten.
+        """
+        return self.get(principal, sandbox_id).commands.find(command_id)
+
+    def commands(
+        self, principal: Principal, sandbox_id: str, *, after: str | None = None, limit: int
+    ) -> tuple[list[Command], bool]:
+        """Lists the commands that run and the last that ended, oldest first, and whether there are more."""
+        return self.get(principal, sandbox_id).commands.page(after, limit)
+
+    def events(self, principal: Principal, sandbox_id: str) -> Events:
+        """What was refused to a sandbox, and when what it may reach was changed.
+
+        Raises:
+            SandboxNotFound: the principal has none of this id.
+            Gone: it was deleted.
+        """
+        return self._networks.find(self.get(principal, sandbox_id).id).events
+
+    @asynccontextmanager
+    async def files(self, principal: Principal, sandbox_id: str) -> AsyncIterator[SandboxFiles]:
+        """Gives access to the files of one of the principal's sandboxes, which is in use meanwhile.
+
+        Raises:
+            SandboxNotFound: the principal has none of this id.
+            Gone: the sandbox was deleted.
+            Conflict: the sandbox is paused; where it is stopped, its files are there all the same.
+            SandboxFailed: the sandbox died.
+        """
+        sandbox = self.get(principal, sandbox_id)
+        sandbox.require(SandboxState.RUNNING, SandboxState.STOPPED)
+        with self.in_use(sandbox), self.noting_failure(sandbox):
+            yield self._driver.files(sandbox.id)
 
     def default_limits(self) -> Limits:
         """The limits of a sandbox that asks for none, and the most one may ask for."""
-        settings = self._settings
-        return Limits(
-            cpus=settings.cpus,
-            memory_bytes=settings.memory_mib * MIB,
-            pids=settings.pids,
-            disk_bytes=settings.disk_mib * MIB,
-            open_files=settings.open_files,
-        )
-
-    async def reap(self) -> None:
-        """Deletes the sandboxes that nobody used for the idle time-out."""
-        oldest = self._clock() - self._settings.idle_timeout_s
-        for sandbox in list(self._sandboxes.values()):
-            idle = not sandbox.active and sandbox.state is SandboxState.RUNNING
-            if idle and sandbox.idle_since <= oldest:
-                await self._remove(sandbox)
-
-    async def _reap_for_ever(self) -> None:
-        while True:
-            await anyio.sleep(min(30.0, self._settings.idle_timeout_s / 2))
-            await self.reap()
-
-    async def _remove(self, sandbox: Sandbox) -> None:
-        if self._sandboxes.pop(sandbox.id, None) is None:
-            return
-        self._deleted[sandbox.id] = sandbox.owner
-        if len(self._deleted) > REMEMBERED_DELETIONS:
-            self._deleted.popitem(last=False)
-        with anyio.CancelScope(shield=True):
-            await self._driver.destroy(sandbox.id)
-
-    def _register(self, principal: Principal, new: NewSandbox) -> Sandbox:
-        if len(self._sandboxes) >= self._settings.max_sandboxes:
-            raise NoCapacity(
-                f"All {self._settings.max_sandboxes} sandboxes are in use; delete one or wait.",
-                retry_after_s=RETRY_AFTER_S,
-            )
-        sandbox_id = SandboxId(f"sb_{secrets.token_hex(8)}")
-        now = datetime.now(UTC)
-        sandbox = Sandbox(
-            id=sandbox_id,
-            owner=principal.id,
-            name=new.name or sandbox_id,
-            metadata=dict(new.metadata),
-            created_at=now,
-            last_active_at=now,
-            idle_since=self._clock(),
-        )
-        self._sandboxes[sandbox_id] = sandbox
-        return sandbox
+        return default_limits(self._settings)
 
     @contextmanager
-    def _in_use(self, sandbox: Sandbox) -> Iterator[None]:
+    def in_use(self, sandbox: Sandbox) -> Iterator[None]:
+        """Keeps a sandbox from being idle."""
         sandbox.active += 1
         try:
             yield
@@ -211,37 +328,104 @@ class SandboxService:
             sandbox.idle_since = self._clock()
             sandbox.last_active_at = datetime.now(UTC)
 
-    def _command(self, new: NewCommand) -> CommandRequest:
-        settings = self._settings
-        argv = (BASH, "-c", new.command) if isinstance(new.command, str) else new.command
-        size = sum(len(word.encode(errors="surrogatepass")) for word in argv)
-        if size > settings.max_command_bytes:
-            raise TooLarge(
-                f"The command has {size} bytes; at most {settings.max_command_bytes} are allowed. "
-                "Send long text by stdin.",
-                field="command",
-            )
-        timeout_s = settings.command_timeout_s if new.timeout_s is None else new.timeout_s
-        if timeout_s > settings.max_command_timeout_s:
-            raise Invalid(
-                f"timeout_s may be {settings.max_command_timeout_s:g} at most on this server.",
-                field="timeout_s",
-            )
-        return CommandRequest(
-            argv=argv,
-            cwd=new.cwd,
-            env=dict(new.env),
-            stdin=new.stdin,
-            timeout_s=timeout_s,
-            max_output_bytes=settings.max_output_bytes,
-            output_limit_bytes=settings.output_limit_bytes,
-        )
+    async def reap(self) -> None:
+        """Deletes the sandboxes whose time is over."""
+        now = self._clock()
+        for sandbox in self._registry:
+            if sandbox.state is not SandboxState.CREATING and sandbox.is_over(now):
+                await self._remove(sandbox)
+            elif sandbox.recorded_at < sandbox.last_active_at:
+                sandbox.recorded_at = sandbox.last_active_at
+                await self._records.change(SandboxRecord.of(sandbox))
 
-    def _check_limits(self, limits: Limits) -> None:
-        most = self.default_limits()
-        for name in ("cpus", "memory_bytes", "pids", "disk_bytes", "open_files"):
-            if getattr(limits, name) > getattr(most, name):
-                raise Invalid(
-                    f"{name} may be {getattr(most, name):g} at most on this server.",
-                    field=f"limits.{name}",
-                )
+    async def _reap_for_ever(self) -> None:
+        while True:
+            await anyio.sleep(REAP_S)
+            await self.reap()
+
+    async def _recover(self) -> None:
+        """Brings back what a killed server has left, and ends what nobody knows any more."""
+        adopted = {one.sandbox: one for one in await self._driver.adopt()}
+        for record in await self._records.all():
+            found = adopted.pop(SandboxId(record.id), None)
+            sandbox = self._registry.restore(record, found.enforced if found else None)
+            for command in sandbox.commands.restore(found.processes if found else {}):
+                self._watch(sandbox, command)
+            if found is not None:
+                # What it may reach was checked when it was made.
+                caller = Principal(record.owner, record.owner, frozenset({Scope.SANDBOXES, Scope.MODELS}))
+                with suppress(LmSandboxError):
+                    await self._set_egress(caller, sandbox, record.egress)
+        for sandbox_id in adopted:
+            await self._driver.destroy(sandbox_id)
+        await anyio.to_thread.run_sync(self._sweep_spool, {str(one.id) for one in self._registry})
+
+    def _sweep_spool(self, known: set[str]) -> None:
+        for folder in self._spool.iterdir():
+            if folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _watch(self, sandbox: Sandbox, command: Command) -> None:
+        if self._tasks is None:
+            raise RuntimeError("the service is used outside its context")
+        self._tasks.start_soon(self._see_through, sandbox, command)
+
+    async def _set_egress(self, principal: Principal, sandbox: Sandbox, policy: EgressPolicy) -> None:
+        await self._networks.set_policy(principal, sandbox.id, sandbox.owner, policy)
+        sandbox.egress = policy
+        if sandbox.enforced is not None:
+            sandbox.enforced = replace(sandbox.enforced, network=str(policy))
+
+    async def spawn(self, sandbox: Sandbox, command: CommandSpec) -> Process:
+        """Starts a program with the variables of the sandbox's network.
+
+        Raises:
+            Conflict: the sandbox does not run.
+            SandboxFailed: it died.
+        """
+        sandbox.require(SandboxState.RUNNING)
+        with self.noting_failure(sandbox):
+            env = {**self._networks.env(sandbox.id), **command.env}
+            return await self._driver.spawn(sandbox.id, replace(command, env=env))
+
+    async def _start(self, sandbox: Sandbox, request: CommandRequest, spawn: Spawn | None) -> Command:
+        sandbox.require(SandboxState.RUNNING)
+        command_id = f"cmd_{secrets.token_hex(8)}"
+        name = command_id if request.lasting else None
+        process = await (spawn or self.spawn)(sandbox, replace(request.spec(), name=name))
+        if request.lasting:
+            return await sandbox.commands.open_lasting(command_id, request, process)
+        return sandbox.commands.open(command_id, request, process)
+
+    async def _see_through(self, sandbox: Sandbox, command: Command) -> None:
+        with self.in_use(sandbox):
+            try:
+                with self.noting_failure(sandbox):
+                    await command.run()
+            except LmSandboxError:
+                return  # It is told by the command itself.
+
+    @contextmanager
+    def noting_failure(self, sandbox: Sandbox) -> Iterator[None]:
+        """Marks a sandbox as failed when it turns out to be."""
+        try:
+            yield
+        except SandboxFailed:
+            sandbox.state = SandboxState.FAILED
+            raise
+
+    async def _remove(self, sandbox: Sandbox) -> None:
+        if not self._registry.bury(sandbox):
+            return
+        with anyio.CancelScope(shield=True):
+            await self._networks.close(sandbox.id)
+            await self._driver.destroy(sandbox.id)
+            await self._records.remove(sandbox.id)
+        sandbox.commands.close()
+        await sandbox.shells.drop()
+
+    async def _close_books(self) -> None:
+        for sandbox in self._registry:
+            sandbox.commands.close()
+            await sandbox.shells.drop()
+            await self._records.remove(sandbox.id)

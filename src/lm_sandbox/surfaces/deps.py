@@ -6,15 +6,23 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
+from starlette.requests import HTTPConnection
 
 from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.errors import Unauthenticated
 from lm_sandbox.identity.keys import KeyStore
+from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.registry import ModelRegistry
+from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.sandboxes.shells import Shells
+from lm_sandbox.sandboxes.snapshots import Snapshots
+from lm_sandbox.sandboxes.terminals import Terminals
+from lm_sandbox.surfaces.origins import Origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +31,32 @@ class Services:
 
     keys: KeyStore
     sandboxes: SandboxService
+    snapshots: Snapshots
     models: ModelRegistry
     chat: ChatClient
     agent: AgentLoop
     conversations: Conversations
+    links: PortLinks
+    ports: Ports
+    shells: Shells
+    terminals: Terminals
+    origins: Origins
 
 
-def get_services(request: Request) -> Services:
+def get_services(connection: HTTPConnection) -> Services:
     """Finds the services that the app has put up."""
-    services = request.app.state.services
+    services = connection.app.state.services
     if not isinstance(services, Services):
         raise TypeError("the app has not been started")
     return services
 
 
-Deps = Annotated[Services, Depends(get_services)]
+async def provide_services(connection: HTTPConnection) -> Services:
+    """Gives routes the services; what is not async would go through a thread."""
+    return get_services(connection)
+
+
+Deps = Annotated[Services, Depends(provide_services)]
 BEARER = HTTPBearer(auto_error=False, description="An API key, as printed at the first start.")
 
 
@@ -51,7 +70,14 @@ async def get_principal(
     Raises:
         Unauthenticated: neither header is there, or the key is no one's.
     """
-    token = bearer.credentials if bearer else request.headers.get("x-api-key")
+    del bearer  # It is there for the documentation of the API.
+    return await principal_of(request, services)
+
+
+async def principal_of(connection: HTTPConnection, services: Services) -> Principal:
+    """Tells who is at the other end of a request or a WebSocket; raises as `get_principal` does."""
+    scheme, credentials = get_authorization_scheme_param(connection.headers.get("authorization"))
+    token = credentials if scheme.lower() == "bearer" else connection.headers.get("x-api-key")
     if not token:
         raise Unauthenticated(
             "An API key is needed: send the header 'Authorization: Bearer KEY'. "

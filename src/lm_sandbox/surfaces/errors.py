@@ -12,10 +12,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from lm_sandbox.errors import (
     ErrorKind,
     Invalid,
+    LimitReached,
     LmSandboxError,
     Unavailable,
     UpstreamError,
@@ -33,8 +35,12 @@ STATUS: Mapping[ErrorKind, int] = {
     ErrorKind.CONFLICT: 409,
     ErrorKind.UNAVAILABLE: 503,
     ErrorKind.UPSTREAM: 502,
+    ErrorKind.EXHAUSTED: 507,
+    ErrorKind.QUOTA: 429,
 }
 DEFAULT_RETRY_AFTER_S = 5
+# Nobody reads it; the number is nginx's.
+CLIENT_GONE = 499
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Failure:
         code: Stable, for programs.
         message: For people.
         field: The dotted path of the field that is wrong, where one is.
+        limit: The limit of a sandbox that is hit, where one is.
         headers: Such as `Retry-After`.
     """
 
@@ -53,6 +60,7 @@ class Failure:
     code: str
     message: str
     field: str | None = None
+    limit: str | None = None
     headers: Mapping[str, str] = dict_field(default_factory=dict)
 
 
@@ -68,6 +76,8 @@ def failure_of(error: Exception) -> Failure:
         return _invalid(error)
     if isinstance(error, HTTPException):
         return Failure(error.status_code, "http_error", str(error.detail), headers=error.headers or {})
+    if isinstance(error, ClientDisconnect):
+        return Failure(CLIENT_GONE, "client_gone", "The client went away.")
     reference = secrets.token_hex(4)
     LOG.error("unexpected error %s", reference, exc_info=error)
     return Failure(500, "internal_error", f"Something went wrong here; the log has it as {reference}.")
@@ -82,27 +92,42 @@ def problem(failure: Failure) -> Response:
         "detail": failure.message,
         "code": failure.code,
     }
-    if failure.field is not None:
-        body["field"] = failure.field
+    named = {"field": failure.field, "limit": failure.limit}
+    body |= {name: value for name, value in named.items() if value is not None}
     return JSONResponse(body, failure.status, dict(failure.headers), media_type="application/problem+json")
 
 
-def route_class(render: Render) -> type[APIRoute]:
-    """Makes the route class of a surface, which writes that surface's errors.
+def raw_route_class(render: Render) -> type[APIRoute]:
+    """Makes the route class of a surface, which writes that surface's errors."""
 
-    It also reads every body as JSON: `curl -d` says that it sends a form, but no route takes one.
-    """
-
-    class SurfaceRoute(APIRoute):
+    class RawRoute(APIRoute):
         def get_route_handler(self) -> Handler:
             handle = super().get_route_handler()
 
             async def handler(request: Request) -> Response:
-                _read_as_json(request)
                 try:
                     return await handle(request)
                 except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes an answer
                     return render(failure_of(error))
+
+            return handler
+
+    return RawRoute
+
+
+def route_class(render: Render) -> type[APIRoute]:
+    """Makes a route class that also reads every body as JSON.
+
+    `curl -d` says that it sends a form, but no route of these takes one.
+    """
+
+    class SurfaceRoute(raw_route_class(render)):  # type: ignore[misc]
+        def get_route_handler(self) -> Handler:
+            handle: Handler = super().get_route_handler()
+
+            async def handler(request: Request) -> Response:
+                _read_as_json(request)
+                return await handle(request)
 
             return handler
 
@@ -122,7 +147,8 @@ def _expected(error: LmSandboxError) -> Failure:
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after_s or DEFAULT_RETRY_AFTER_S)
     wrong = error.field if isinstance(error, Invalid) else None
-    return Failure(status, error.code, error.message, wrong, headers)
+    limit = error.limit if isinstance(error, LimitReached) else None
+    return Failure(status, error.code, error.message, wrong, limit, headers)
 
 
 def _invalid(error: RequestValidationError) -> Failure:

@@ -1,11 +1,13 @@
 """Answers that take a while: they end when their client goes away, and nothing is buffered."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
 import anyio
 from fastapi import Request, Response
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 T = TypeVar("T")
@@ -13,7 +15,7 @@ T = TypeVar("T")
 Write = Callable[[bytes], Awaitable[None]]
 
 
-class ClientGone(Exception):
+class ClientGone(ClientDisconnect):
     """The client closed its connection before the answer was ready."""
 
 
@@ -50,6 +52,8 @@ class PushResponse(Response):
         produce: Writes the body, piece by piece.
         media_type: Of the body.
         status_code: Sent before the first piece.
+        headers: More of them.
+        held: Left when the answer has ended, however it did.
     """
 
     def __init__(
@@ -58,16 +62,23 @@ class PushResponse(Response):
         *,
         media_type: str = "text/event-stream",
         status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        held: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
         self._produce = produce
+        self._held = held or nullcontext()
         self.status_code = status_code
         self.background = None
         self.media_type = media_type
-        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no"})
+        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no", **(headers or {})})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         del scope
+        async with self._held:
+            await self._answer(receive, send)
+
+    async def _answer(self, receive: Receive, send: Send) -> None:
 
         async def write(data: bytes) -> None:
             await send({"type": "http.response.body", "body": data, "more_body": True})
@@ -86,10 +97,11 @@ class PushResponse(Response):
             tasks.cancel_scope.cancel()
 
 
-def sse(data: object, event: str | None = None) -> bytes:
+def sse(data: object, event: str | None = None, *, event_id: int | None = None) -> bytes:
     """Writes one server-sent event with JSON data."""
     name = f"event: {event}\n" if event else ""
-    return f"{name}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode(errors="replace")
+    number = f"id: {event_id}\n" if event_id is not None else ""
+    return f"{number}{name}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode(errors="replace")
 
 
 async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:

@@ -31,7 +31,7 @@ def config(settings: DockerSettings | None = None, spec: SandboxSpec = SMALL) ->
 
 def test_a_container_has_no_privilege_no_network_and_nothing_of_the_host() -> None:
     made = config()
-    assert made["User"] == "1000:1000"
+    assert made["User"] == "65534:65534", "not the user of commands"
     assert made["CapDrop"] == ["ALL"]
     assert made["ReadonlyRootfs"] is True
     assert made["NetworkMode"] == "none"

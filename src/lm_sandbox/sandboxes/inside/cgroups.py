@@ -12,9 +12,11 @@ from pathlib import Path
 
 import anyio
 
-from lm_sandbox.sandboxes.driver import Limit, Limits
+from lm_sandbox.sandboxes.driver import Limit, Limits, Stats
 
 CONTROLLERS = ("cpu", "memory", "pids")
+# Version 1 has these on their own; without them nothing can be paused or CPU time is not told.
+EXTRA = ("freezer", "cpuacct")
 # Older systemd delegates no more to users; without cpu the time of a sandbox is not held, and told so.
 REQUIRED = ("memory", "pids")
 PERIOD_US = 100_000
@@ -50,7 +52,7 @@ def find_hierarchy(proc_cgroup: str, mounts: str, *, root: bool) -> Hierarchy | 
         if kind == "cgroup2":
             unified = Path(place) if root else Path(place) / own.get("", "/").lstrip("/")
         elif kind == "cgroup":
-            for controller in {*CONTROLLERS, "freezer"} & set(options.split(",")):
+            for controller in {*CONTROLLERS, *EXTRA} & set(options.split(",")):
                 parents[controller] = Path(place) / own.get(controller, "/").lstrip("/")
     if set(CONTROLLERS) <= set(parents):
         return Hierarchy(1, parents)
@@ -129,13 +131,13 @@ class Group:
             controller, file = name.split("/")
             if file not in OPTIONAL_FILES or (self.folders[controller] / file).exists():
                 (self.folders[controller] / file).write_text(value)
-        self.watch()
+        self.open()
 
-    def watch(self) -> None:
-        """Opens what counts the hits, in folders that exist.
+    def open(self) -> None:
+        """Opens what tells how often limits were hit.
 
         Raises:
-            OSError: one is not there.
+            OSError: the folders are not there.
         """
         self._counters = {
             Limit.MEMORY: os.open(self._oom_file(), os.O_RDONLY | os.O_CLOEXEC),
@@ -161,6 +163,22 @@ class Group:
         except FileNotFoundError:
             return []
 
+    @property
+    def can_freeze(self) -> bool:
+        """Whether the processes can be halted."""
+        return self.version == 2 or "freezer" in self.folders  # noqa: PLR2004 - the version's own number
+
+    @property
+    def frozen(self) -> bool:
+        """Whether every process has come to a halt."""
+        if self.version == 1:
+            return (self.folders["freezer"] / "freezer.state").read_text().strip() == "FROZEN"
+        return _count((self.folders["pids"] / "cgroup.events").read_bytes(), "frozen") == 1
+
+    def stats(self) -> Stats:
+        """Reads what is used now."""
+        return _stats_v1(self.folders) if self.version == 1 else _stats_v2(self.folders["pids"])
+
     def freeze(self, *, frozen: bool) -> None:
         """Stops or goes on with every process at once; the kernel may take a moment."""
         if self.version == 1:
@@ -177,7 +195,7 @@ class Group:
             (self.folders["cpu"] / name).write_text(value)
 
     def forget(self) -> None:
-        """Closes what `watch` opened; idempotent."""
+        """Closes what `open` opened; idempotent."""
         for fd in self._counters.values():
             os.close(fd)
         self._counters = {}
@@ -198,6 +216,36 @@ class Group:
 
     def _oom_file(self) -> Path:
         return self.folders["memory"] / ("memory.oom_control" if self.version == 1 else "memory.events")
+
+
+def _stats_v1(folders: Mapping[str, Path]) -> Stats:
+    used = _number(folders["cpuacct"] / "cpuacct.usage") if "cpuacct" in folders else None
+    return Stats(
+        cpu_seconds=None if used is None else used / 1e9,
+        throttled_seconds=_count((folders["cpu"] / "cpu.stat").read_bytes(), "throttled_time") / 1e9,
+        memory_bytes=_number(folders["memory"] / "memory.usage_in_bytes"),
+        memory_peak_bytes=_number(folders["memory"] / "memory.max_usage_in_bytes"),
+        pids=_number(folders["pids"] / "pids.current"),
+    )
+
+
+def _stats_v2(folder: Path) -> Stats:
+    times = (folder / "cpu.stat").read_bytes()
+    return Stats(
+        cpu_seconds=_count(times, "usage_usec") / 1e6,
+        throttled_seconds=_count(times, "throttled_usec") / 1e6,
+        memory_bytes=_number(folder / "memory.current"),
+        memory_peak_bytes=_number(folder / "memory.peak"),
+        pids=_number(folder / "pids.current"),
+    )
+
+
+def _number(file: Path) -> int | None:
+    """Reads a number; older kernels lack some of the files."""
+    try:
+        return int(file.read_text())
+    except FileNotFoundError:
+        return None
 
 
 def _count(text: bytes, key: str) -> int:

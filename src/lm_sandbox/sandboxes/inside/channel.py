@@ -6,13 +6,17 @@ import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+
+from lm_sandbox.sandboxes.inside.zygote import receive
 
 Message = dict[str, Any]
 
 MESSAGE_BYTES = 256 * 1024
 # What fits into one message whatever the host's socket buffers are; more travels in a file.
 INLINE_BYTES = 48 * 1024
+MAX_FDS = 8
 
 
 class Channel:
@@ -20,7 +24,8 @@ class Channel:
 
     Args:
         sock: Non-blocking; owned from now on.
-        on_message: Called with every message.
+        on_message: Called with every message; descriptors that came with it are under `fds`, and are
+            the receiver's to close.
         on_end: Called once, when the other side is gone.
     """
 
@@ -65,6 +70,9 @@ class Channel:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._sock.fileno())
         loop.remove_writer(self._sock.fileno())
+        # The launcher may have another descriptor of it.
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
         self._wake()
 
@@ -98,14 +106,24 @@ class Channel:
         self._waiting = []
 
     def _readable(self) -> None:
+        fds: list[int] = []
         try:
-            data = self._sock.recv(MESSAGE_BYTES)
+            data, fds = receive(self._sock, MESSAGE_BYTES, MAX_FDS)
         except BlockingIOError:
             return
         except OSError:
             data = b""
         if data:
-            self._on_message(json.loads(data))
+            self._on_message(_unpacked(json.loads(data), fds))
             return
         self.close()
         self._on_end()
+
+
+def _unpacked(message: Message, fds: list[int]) -> Message:
+    """Reads what travelled in a file, and puts the other descriptors, if any, under `fds`."""
+    if "payload" in message:
+        with os.fdopen(fds.pop(), "rb") as payload:
+            payload.seek(0)
+            message = json.load(payload)
+    return {**message, "fds": fds} if fds else message

@@ -1,25 +1,37 @@
 """The server side of a sandbox's zygote: what is started in the sandbox goes through here."""
 
 import asyncio
-import socket
+import json
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Protocol
 
 import anyio
+import anyio.to_thread
 
 from lm_sandbox.errors import SandboxFailed
 from lm_sandbox.sandboxes.driver import CommandSpec, Limit
 from lm_sandbox.sandboxes.inside.channel import Channel, Message
-from lm_sandbox.sandboxes.inside.launch import Launcher
-from lm_sandbox.sandboxes.inside.process import ConfinedProcess, Pipes
-from lm_sandbox.sandboxes.inside.tree import COOKIE, kill_tree
+from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
+from lm_sandbox.sandboxes.inside.moment import Moment
+from lm_sandbox.sandboxes.inside.process import ConfinedProcess, Ends, Pipes
+from lm_sandbox.sandboxes.inside.program import ConfinedProgram, Reins
+from lm_sandbox.sandboxes.inside.pty import ConfinedTerminal
+from lm_sandbox.sandboxes.inside.resident import Resident
+from lm_sandbox.sandboxes.inside.tree import COOKIE, Interruption, interrupt_tree, kill_tree
+from lm_sandbox.sandboxes.terminal import TerminalSpec
 
-READY_S = 10.0
 ALL_NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
+TERM = "xterm-256color"
+NO_MORE = "The sandbox takes no more commands; make a new one."
+
+LIST_S = 10.0
+# Before the names of programs, in what the launcher keeps.
+PROCESS, STDIN = "process/", "stdin/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +106,22 @@ class Entrance:
     """
 
     def __init__(self, launcher: Launcher, identity: Identity, init: int, bounds: Bounds) -> None:
-        self._launcher = launcher
         self._identity = identity
-        self._init = init
         self._bounds = bounds
-        self._zygote: Channel | None = None
-        self._ready = asyncio.Event()
-        self._start_lock = anyio.Lock()
-        self._running: dict[int, ConfinedProcess] = {}
-        self._numbers = count(1)
+        self._zygote = Resident(
+            "zygote",
+            launcher=launcher,
+            order=identity.order(),
+            init=init,
+            alive=lambda: bounds.alive,
+            on_message=self._on_message,
+            on_end=self._on_end,
+        )
+        self._launcher = launcher
+        self._running: dict[int, ConfinedProgram] = {}
+        # Another server must never give a number again.
+        self._numbers = count(time.time_ns())
+        self._listed: asyncio.Future[list[tuple[int, int]]] | None = None
 
     async def spawn(self, command: CommandSpec) -> ConfinedProcess:
         """Starts a program.
@@ -111,85 +130,156 @@ class Entrance:
             SandboxFailed: the sandbox is dead.
         """
         for _ in range(2):
-            zygote = await self._zygote_of()
+            zygote = await self._zygote.channel()
             with suppress(BrokenPipeError):
                 return await self._spawn(zygote, command)
-        raise SandboxFailed("The sandbox takes no more commands; make a new one.")
+        raise SandboxFailed(NO_MORE)
+
+    async def open_terminal(self, spec: TerminalSpec) -> ConfinedTerminal:
+        """Starts a program on a pseudo-terminal.
+
+        Raises:
+            NoCapacity: the kernel gives no more of them.
+            SandboxFailed: the sandbox is dead.
+        """
+        for _ in range(2):
+            zygote = await self._zygote.channel()
+            with suppress(BrokenPipeError):
+                return await self._open_terminal(zygote, spec)
+        raise SandboxFailed(NO_MORE)
+
+    async def warm_up(self) -> None:
+        """Has the zygote forked before the first command.
+
+        Raises:
+            SandboxFailed: the sandbox is dead.
+        """
+        await self._zygote.channel()
+
+    def stop(self) -> None:
+        """Ends the zygote, when everything it started was killed; the next command forks another."""
+        self._zygote.close()
+        self._lose_all(alive=True)
 
     def close(self) -> None:
         """Ends the zygote; commands that wait are told that the sandbox is dead."""
-        if self._zygote is not None:
-            self._zygote.close()
-            self._zygote = None
+        self._zygote.close()
         self._lose_all(alive=False)
 
-    async def _zygote_of(self) -> Channel:
-        async with self._start_lock:
-            if self._zygote is None or self._zygote.closed:
-                if not self._bounds.alive:
-                    raise SandboxFailed("The sandbox has ended on its own; make a new one.")
-                self._zygote = await self._start_zygote()
-            return self._zygote
+    async def adopt(self, zygote: int, kept: Iterable[Kept]) -> dict[str, ConfinedProcess]:
+        """Takes over a zygote and those of its programs that have names; ends the others.
 
-    async def _start_zygote(self) -> Channel:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        self._ready.clear()
-        zygote = Channel(ours, self._on_message, self._on_end)
-        with theirs:
-            sent = [theirs.fileno(), self._init, self._launcher.bpf]
-            await self._launcher.ask("zygote", self._identity.order(), sent)
-        try:
-            with anyio.fail_after(READY_S):
-                await self._ready.wait()
-        except TimeoutError as error:
-            zygote.close()
-            raise SandboxFailed("The sandbox does not take commands; make a new one.") from error
-        if zygote.closed:
-            raise SandboxFailed("The sandbox could not be entered; make a new one.")
-        return zygote
+        Raises:
+            DriverUnavailable: the launcher is gone.
+        """
+        named: dict[str, ConfinedProcess] = {}
+        found = {one.name: one for one in kept}
+        for place, one in found.items():
+            if place.startswith(PROCESS):
+                note = json.loads(one.note)
+                stdin = found.get(STDIN + note["name"])
+                ends = Ends(one.fds[0], one.fds[1], stdin.fds[0] if stdin else None)
+                named[note["name"]] = self._process(note["number"], ends, note["name"])
+        self._zygote.adopt(zygote)
+        running = await self._list()
+        known = set(self._running)
+        for number, pid in running:
+            if number in known:
+                self._running[number].tell({"pid": pid})
+            else:
+                await anyio.to_thread.run_sync(self._kill_tree, self._cookie(number), pid)
+        for number in known - {number for number, _ in running}:
+            if process := self._running.pop(number, None):
+                process.lost(sandbox_alive=self._bounds.alive)
+        return named
+
+    async def _list(self) -> list[tuple[int, int]]:
+        """Asks the zygote what runs."""
+        self._listed = asyncio.get_running_loop().create_future()
+        await self._zygote.send_if_there({"list": True})
+        with anyio.move_on_after(LIST_S):
+            return await self._listed
+        return []
 
     async def _spawn(self, zygote: Channel, command: CommandSpec) -> ConfinedProcess:
         number = next(self._numbers)
-        cookie = f"{self._identity.sandbox}-{number}"
-        pipes = Pipes(stdin=command.stdin)
-        process = ConfinedProcess(
-            number,
-            pipes.ours,
-            hits=partial(self._hits_since, self._bounds.hits()),
-            send_signal=partial(self._signal, number),
-            kill_tree=partial(self._kill_tree, cookie),
-        )
-        self._running[number] = process
-        order = {
-            "id": number,
-            "argv": list(command.argv),
-            "env": {**command.env, COOKIE: cookie},
-            "cwd": command.cwd,
-            "stdin": command.stdin,
-        }
+        pipes = Pipes(command)
+        process = self._process(number, pipes.ours, command.name)
+        given = {"stdin": command.stdin, "channel": command.channel}
         try:
-            await zygote.send(order, pipes.theirs)
+            await zygote.send(self._order(number, command) | given, pipes.theirs)
+            if command.name is not None:
+                await self._keep(command.name, number, pipes.ours)
         except BaseException:
-            del self._running[number]
+            self._running.pop(number, None)
             await process.aclose()
             raise
         finally:
             pipes.close()
         return process
 
+    def _process(self, number: int, ends: Ends, name: str | None) -> ConfinedProcess:
+        forget = partial(self._launcher.drop, self._identity.sandbox)
+        process = ConfinedProcess(
+            ends,
+            self._reins(number),
+            on_close=partial(forget, PROCESS + name) if name else None,
+            on_stdin_close=partial(forget, STDIN + name) if name else None,
+        )
+        self._running[number] = process
+        return process
+
+    async def _keep(self, name: str, number: int, ends: Ends) -> None:
+        sandbox, note = self._identity.sandbox, json.dumps({"name": name, "number": number})
+        # Apart, because its end has to be seen when it is closed.
+        if ends.stdin is not None:
+            await self._launcher.keep(sandbox, STDIN + name, note, [ends.stdin])
+        await self._launcher.keep(sandbox, PROCESS + name, note, [ends.stdout, ends.stderr])
+
+    async def _open_terminal(self, zygote: Channel, spec: TerminalSpec) -> ConfinedTerminal:
+        number = next(self._numbers)
+        terminal = ConfinedTerminal(self._reins(number))
+        self._running[number] = terminal
+        order = self._order(number, replace(spec, env={"TERM": TERM, **spec.env}))
+        try:
+            await zygote.send(order | {"terminal": [spec.size.rows, spec.size.columns]})
+        except BaseException:
+            del self._running[number]
+            raise
+        await terminal.opened()
+        return terminal
+
+    def _reins(self, number: int) -> Reins:
+        return Reins(
+            hits=HitCount(self._bounds),
+            signal=partial(self._signal, number),
+            kill_tree=partial(self._kill_tree, self._cookie(number)),
+            interrupt=partial(self._interrupt, self._cookie(number)),
+        )
+
+    def _order(self, number: int, spec: CommandSpec | TerminalSpec) -> Message:
+        return {
+            "id": number,
+            "argv": list(spec.argv),
+            "env": {**spec.env, COOKIE: self._cookie(number)},
+            "cwd": spec.cwd,
+        }
+
+    def _cookie(self, number: int) -> str:
+        return f"{self._identity.sandbox}-{number}"
+
     def _on_message(self, message: Message) -> None:
-        if "ready" in message:
-            self._ready.set()
+        if "running" in message:
+            if self._listed is not None and not self._listed.done():
+                self._listed.set_result([(number, pid) for number, pid in message["running"]])
             return
-        process = self._running.get(message["id"])
-        if process is not None:
-            process.tell(message)
-            if "code" in message:
+        program = self._running.get(message["id"])
+        if program is not None:
+            program.tell(message)
+            if program.over:
                 del self._running[message["id"]]
 
     def _on_end(self) -> None:
-        self._ready.set()
         self._lose_all(alive=self._bounds.alive)
 
     def _lose_all(self, *, alive: bool) -> None:
@@ -197,15 +287,33 @@ class Entrance:
         for process in running.values():
             process.lost(sandbox_alive=alive)
 
-    def _hits_since(self, before: Mapping[Limit, int]) -> frozenset[Limit]:
-        now = self._bounds.hits()
-        hits = {limit for limit, counted in now.items() if counted > before.get(limit, 0)}
-        return frozenset(hits | {Limit.DISK} if self._bounds.full else hits)
-
-    async def _signal(self, number: int, signal_number: int) -> None:
-        if self._zygote is not None:
-            with suppress(BrokenPipeError):
-                await self._zygote.send({"id": number, "signal": signal_number})
+    async def _signal(self, number: int, signal_number: int, group: int | None) -> None:
+        await self._zygote.send_if_there({"id": number, "signal": signal_number, "group": group})
 
     def _kill_tree(self, cookie: str, root: int) -> None:
-        kill_tree(self._bounds.members, lambda frozen: self._bounds.freeze(frozen=frozen), root, cookie)
+        kill_tree(self._bounds.members, self._freeze, root, cookie)
+
+    def _interrupt(self, cookie: str, root: int, number: int, since: Moment) -> None:
+        interrupt_tree(self._bounds.members, self._freeze, Interruption(root, cookie, number, since))
+
+    def _freeze(self, frozen: bool) -> None:
+        self._bounds.freeze(frozen=frozen)
+
+
+class HitCount:
+    """Implements `Hits`; at first the mark is when it is made."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._before: Mapping[Limit, int] = {}
+        self.mark()
+
+    def mark(self) -> None:
+        """Counts from now on."""
+        self._before = self._bounds.hits()
+
+    def new(self) -> frozenset[Limit]:
+        """Tells which were hit since the mark; the disk when it is full now."""
+        now = self._bounds.hits()
+        hits = {limit for limit, counted in now.items() if counted > self._before.get(limit, 0)}
+        return frozenset(hits | {Limit.DISK} if self._bounds.full else hits)

@@ -1,11 +1,16 @@
 """The launcher process, seen from the server: asks it for sandboxes and zygotes."""
 
 import asyncio
+import hashlib
+import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Self
@@ -18,40 +23,113 @@ from lm_sandbox.sandboxes.inside.channel import Channel, Message
 from lm_sandbox.sandboxes.inside.seccomp import build_filter
 
 SCRIPT = Path(__file__).with_name("launcher.py")
+BASH = "/bin/bash"
+EXECUTE_ONLY = 0o111
 ANSWER_S = 20.0
 STOP_S = 10.0
+ENDING = ".socket"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Something that a launcher has kept.
+
+    Attributes:
+        sandbox: Of which sandbox it is.
+        name: Names it there.
+        note: What was noted with it.
+        fds: Its descriptors.
+    """
+
+    sandbox: str
+    name: str
+    note: str
+    fds: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How a server that was killed is followed by another one.
+
+    Attributes:
+        folder: Where launchers are found again.
+        wait_s: How long one waits for another server before it ends everything.
+    """
+
+    folder: Path
+    wait_s: float
 
 
 class Launcher:
-    """Starts the launcher process and talks to it.
+    """Starts the launcher process, or takes over one whose server is gone, and talks to it.
 
     Attributes:
         bpf: A descriptor of the system call filter, the same for every sandbox.
+        keeper: A descriptor of the program that a sandbox's first process runs: bash, unreadable.
+
+    Args:
+        recovery: How it is found again; None where it ends with the server.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, recovery: Recovery | None = None) -> None:
+        self._recovery = recovery
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._answers: dict[int, asyncio.Future[Message]] = {}
         self._numbers = count(1)
         self.bpf = -1
+        self.keeper = -1
 
     async def __aenter__(self) -> Self:
         self.bpf = memory_file("seccomp", build_filter())
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.keeper = memory_file("keeper", await anyio.Path(BASH).read_bytes())
+        os.fchmod(self.keeper, EXECUTE_ONLY)
+        ours = await anyio.to_thread.run_sync(take_over, self._recovery.folder) if self._recovery else None
+        if ours is None:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._process = _start(theirs, self._recovery)
         ours.setblocking(False)
-        with theirs:
-            self._process = _start(theirs)
         self._channel = Channel(ours, self._on_message, self._on_end)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        os.close(self.bpf)
-        if self._channel is not None:
-            self._channel.close()
-        if self._process is not None:
-            with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True):
+            if self._recovery is not None:
+                with suppress(DriverUnavailable):
+                    await self.ask("quit", {})
+            os.close(self.bpf)
+            os.close(self.keeper)
+            if self._channel is not None:
+                self._channel.close()
+            if self._process is not None:
                 await anyio.to_thread.run_sync(self._process.wait, STOP_S)
+
+    async def keep(self, sandbox: str, name: str, note: str, fds: Sequence[int]) -> None:
+        """Has the launcher keep something for a server that comes after this one was killed.
+
+        Raises:
+            DriverUnavailable: the launcher is gone.
+        """
+        if self._recovery is not None:
+            await self.ask("keep", {"sandbox": sandbox, "name": name, "note": note}, fds)
+
+    async def drop(self, sandbox: str, name: str) -> None:
+        """Keeps it no longer; does nothing where the launcher is gone."""
+        if self._recovery is not None:
+            with suppress(DriverUnavailable):
+                await self.ask("drop", {"sandbox": sandbox, "name": name})
+
+    async def recall(self) -> list[Kept]:
+        """Returns all that an earlier server had kept; the descriptors are the caller's."""
+        if self._recovery is None or self._process is not None:
+            return []
+        kept: list[Kept] = []
+        while names := (await self.ask("kept", {"start": len(kept)}))["names"]:
+            for sandbox, name in names:
+                told = await self.ask("recall", {"sandbox": sandbox, "name": name})
+                kept.append(Kept(sandbox, name, told["note"], tuple(told.get("fds", ()))))
+        return kept
 
     def open_filter(self) -> int:
         """Returns a descriptor of the filter with a position of its own, for one who reads it."""
@@ -99,12 +177,59 @@ def memory_file(name: str, content: bytes) -> int:
     return fd
 
 
-def _start(control: socket.socket) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", str(SCRIPT), str(control.fileno())],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        env={},
-        pass_fds=[control.fileno()],
-        start_new_session=True,
-    )
+def take_over(folder: Path) -> socket.socket | None:
+    """Connects to a launcher whose server is gone; None where there is none of this version."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in sorted(folder.glob(f"*{ENDING}")):
+        control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control.settimeout(ANSWER_S)
+        with ExitStack() as exits:
+            exits.callback(control.close)
+            try:
+                control.connect(short(path, exits))
+                hello = json.loads(control.recv(4096) or "{}")
+                wanted = hello.get("version") == version()
+                if not hello.get("busy", True):
+                    control.send(b"take" if wanted else b"quit")
+            except ConnectionRefusedError:
+                path.unlink(missing_ok=True)
+                continue
+            except OSError:
+                continue
+            if wanted:
+                exits.pop_all()
+                return control
+    return None
+
+
+def short(path: Path, exits: ExitStack) -> str:
+    """Returns another name for a path, short enough for a socket (unix(7): 108 bytes)."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    exits.callback(os.close, folder)
+    return f"/proc/self/fd/{folder}/{path.name}"
+
+
+def version() -> str:
+    """Tells launchers apart whose code differs."""
+    code = sorted(SCRIPT.parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in code)).hexdigest()
+
+
+def _start(control: socket.socket, recovery: Recovery | None) -> subprocess.Popen[bytes]:
+    arguments, passed = [str(control.fileno())], [control.fileno()]
+    with ExitStack() as exits:
+        if recovery is not None:
+            path = recovery.folder / f"{secrets.token_hex(8)}{ENDING}"
+            listener = exits.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            listener.bind(short(path, exits))
+            listener.listen()
+            arguments += [str(listener.fileno()), str(path), str(recovery.wait_s), version()]
+            passed.append(listener.fileno())
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-B", str(SCRIPT), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env={},
+            pass_fds=passed,
+            start_new_session=True,
+        )

@@ -4,11 +4,15 @@ It imports nothing but the standard library, all of it before the first fork: a 
 import a module from the sandbox's files. It is single-threaded, so that forking is safe and setns
 into a user namespace is allowed.
 
-Requests come as JSON with descriptors over a SOCK_SEQPACKET socket, whose number is the argument.
-When that socket ends, the server is gone: everything that was started is killed, its cgroups are
-removed, and the launcher ends.
+usage: launcher.py CONTROL [LISTENER PATH SECONDS VERSION]
+
+Requests come as JSON with descriptors over a SOCK_SEQPACKET socket, CONTROL. When that ends, the server
+is gone. With a LISTENER, a socket bound to PATH, the launcher then waits some SECONDS for another
+server of the same VERSION, which gets back what the first one had it keep; what was not kept is ended.
+Otherwise everything that was started is killed, its cgroups are removed, and the launcher ends.
 """
 
+import array
 import ctypes
 import fcntl
 import gc
@@ -18,13 +22,16 @@ import resource
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+import sockets  # type: ignore[import-not-found]
 import zygote  # type: ignore[import-not-found]
+from file_agent.serving import FileAgent  # type: ignore[import-not-found]
 
 sys.path.clear()
 
@@ -35,6 +42,8 @@ SAFE_FD = 512
 MESSAGE_BYTES = 256 * 1024
 # How often the launcher looks whether the killed have gone.
 PATIENCE = 200
+NAMES_AT_ONCE = 500
+GREETING_S = 5.0
 MAX_FDS = 32
 PR_SET_PDEATHSIG = 1
 CLONE_NEWNS = 0x00020000
@@ -43,33 +52,56 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Launcher:
-    """Everything that was started and has to be ended."""
+    """Everything that was started and has to be ended, and what is kept for another server."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, succession: "Succession | None") -> None:
         self.control = control
+        self.succession = succession
+        self.wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.kept: dict[str, dict[str, tuple[str, list[int]]]] = {}
         self.inits: dict[str, int] = {}
         self.cgroups: dict[str, list[str]] = {}
         self.zygotes: dict[str, int] = {}
+        self.file_agents: dict[str, int] = {}
         self.monitors: dict[str, int] = {}
 
     def serve(self) -> None:
         """Answers requests until the server is gone."""
-        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        watched = [self.control.fileno(), self.wake]
+        if self.succession:
+            watched.append(self.succession.listener.fileno())
         while True:
-            ready, _, _ = select.select([self.control.fileno(), wake_read], [], [])
-            if wake_read in ready:
-                os.read(wake_read, 4096)
+            ready, _, _ = select.select(watched, [], [])
+            if self.wake in ready:
+                os.read(self.wake, 4096)
                 _reap()
+            if self.succession and self.succession.listener.fileno() in ready:
+                self.succession.turn_away()
             if self.control.fileno() in ready and not self._answer():
                 return
+
+    def succeeded(self) -> bool:
+        """Waits for another server, and tells whether one has come."""
+        control = self.succession and self.succession.wait(self.wake)
+        if not control:
+            return False
+        self.control.close()
+        self.control = control
+        given = {sandbox for sandbox, kept in self.kept.items() if "sandbox" in kept}
+        self._end(set(self.monitors) - given)
+        return True
 
     def _answer(self) -> bool:
         data, fds = zygote.receive(self.control, MESSAGE_BYTES, MAX_FDS)
         if not data:
             return False
         request = json.loads(data)
+        if "payload" in request:
+            request = json.loads(os.pread(fds[-1], request["payload"], 0))
+            os.close(fds.pop())
+        sent: list[int] = []
         try:
             answer = getattr(self, "do_" + request["do"])(request, fds)
         except OSError as error:
@@ -79,8 +111,46 @@ class Launcher:
             for fd in fds:
                 if fd not in kept:
                     os.close(fd)
-        self.control.send(json.dumps({"id": request["id"], **answer}).encode())
+        if "sent" in answer:
+            sent = answer.pop("sent")
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", sent))] if sent else []
+        self.control.sendmsg([json.dumps({"id": request["id"], **answer}).encode()], rights)
         return True
+
+    def do_keep(self, request: Message, fds: list[int]) -> Message:
+        """Keeps descriptors of a sandbox, and what is noted of them, for another server."""
+        self.do_drop(request, [])
+        own = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, SAFE_FD) for fd in fds]
+        self.kept.setdefault(request["sandbox"], {})[request["name"]] = (request["note"], own)
+        return {}
+
+    def do_drop(self, request: Message, fds: list[int]) -> Message:
+        """Keeps something no longer."""
+        del fds
+        for fd in self.kept.get(request["sandbox"], {}).pop(request["name"], ("", []))[1]:
+            os.close(fd)
+        return {}
+
+    def do_kept(self, request: Message, fds: list[int]) -> Message:
+        """Names all that is kept, some hundred at a time."""
+        del fds
+        names = [(sandbox, name) for sandbox, kept in self.kept.items() for name in kept]
+        start = request["start"]
+        return {"names": names[start : start + NAMES_AT_ONCE]}
+
+    def do_recall(self, request: Message, fds: list[int]) -> Message:
+        """Gives back something that is kept, and goes on keeping it."""
+        del fds
+        note, own = self.kept[request["sandbox"]][request["name"]]
+        return {"note": note, "sent": own}
+
+    def do_quit(self, request: Message, fds: list[int]) -> Message:
+        """No other server is to be waited for."""
+        del request, fds
+        if self.succession:
+            self.succession.close()
+        self.succession = None
+        return {}
 
     def do_bwrap(self, request: Message, fds: list[int]) -> Message:
         """Starts bwrap; descriptors: arguments, then what the arguments refer to, then the ready pipe."""
@@ -94,18 +164,39 @@ class Launcher:
     def do_zygote(self, request: Message, fds: list[int]) -> Message:
         """Forks a zygote; descriptors: its socket, the init's pidfd, the filter."""
         sock, init, bpf = fds
-        self.inits[request["sandbox"]] = init
+        self.inits.setdefault(request["sandbox"], init)
         pid = os.fork()
         if pid == 0:
             _child(lambda: zygote.run(LIBC, request, sock, init, bpf))
         self.zygotes[request["sandbox"]] = pid
         return {"pid": pid}
 
+    def do_sockets(self, request: Message, fds: list[int]) -> Message:
+        """Forks what makes sockets; descriptors: where they are sent to, the network namespace."""
+        reply, network = fds
+        pid = os.fork()
+        if pid == 0:
+            _child(lambda: sockets.run(LIBC, request, reply, network))
+        return {"pid": pid}
+
+    def do_files(self, request: Message, fds: list[int]) -> Message:
+        """Forks a file agent; descriptors: as for a zygote."""
+        sock, init, bpf = fds
+        self.inits.setdefault(request["sandbox"], init)
+        pid = os.fork()
+        if pid == 0:
+            _child(lambda: _become_file_agent(request, sock, init, bpf))
+        self.file_agents[request["sandbox"]] = pid
+        return {"pid": pid}
+
     def do_forget(self, request: Message, fds: list[int]) -> Message:
         """The server has ended a sandbox."""
         del fds
-        for known in (self.cgroups, self.zygotes, self.monitors):
+        for known in (self.cgroups, self.zygotes, self.file_agents, self.monitors):
             known.pop(request["sandbox"], None)
+        for _, own in self.kept.pop(request["sandbox"], {}).values():
+            for fd in own:
+                os.close(fd)
         init = self.inits.pop(request["sandbox"], None)
         if init is not None:
             os.close(init)
@@ -120,20 +211,97 @@ class Launcher:
 
     def end_all(self) -> None:
         """Kills what is left and removes its cgroups."""
-        for init in self.inits.values():
-            _quietly(signal.pidfd_send_signal, init, signal.SIGKILL)
-        for pid in (*self.zygotes.values(), *self.monitors.values()):
-            _quietly(os.kill, pid, signal.SIGKILL)
         paths = {path for paths in self.cgroups.values() for path in paths}
-        for _ in range(PATIENCE):
-            for path in paths:
-                _quietly(os.rmdir, path)
-            if not any(map(os.path.isdir, paths)):
-                break
-            _reap()
-            time.sleep(0.02)
+        self._end(set(self.cgroups) | set(self.monitors) | set(self.kept))
         for parent in set(map(os.path.dirname, paths)):
             _quietly(os.rmdir, parent)
+
+    def _end(self, sandboxes: set[str]) -> None:
+        """Kills what is in some sandboxes, removes their cgroups, and forgets them."""
+        for sandbox in sandboxes:
+            if sandbox in self.inits:
+                _quietly(signal.pidfd_send_signal, self.inits[sandbox], signal.SIGKILL)
+            for known in (self.zygotes, self.file_agents, self.monitors):
+                if sandbox in known:
+                    _quietly(os.kill, known[sandbox], signal.SIGKILL)
+        _remove({path for sandbox in sandboxes for path in self.cgroups.get(sandbox, ())})
+        for sandbox in sandboxes:
+            self.do_forget({"sandbox": sandbox}, [])
+
+
+def _remove(cgroups: set[str]) -> None:
+    """Removes cgroups as soon as what was killed in them is gone."""
+    for path in cgroups:
+        # What is halted does not even die.
+        _quietly(_write, f"{path}/freezer.state", b"THAWED")
+        _quietly(_write, f"{path}/cgroup.freeze", b"0")
+    for _ in range(PATIENCE):
+        for path in cgroups:
+            _quietly(os.rmdir, path)
+        if not any(map(os.path.isdir, cgroups)):
+            return
+        _reap()
+        time.sleep(0.02)
+
+
+class Succession:
+    """How another server may take over from one that is gone."""
+
+    def __init__(self, listener: socket.socket, path: str, wait_s: float, version: str) -> None:
+        self.listener = listener
+        self.path = path
+        self.wait_s = wait_s
+        self.version = version
+
+    def wait(self, wake: int) -> socket.socket | None:
+        """Returns the connection to another server of the same user, unless none comes in time."""
+        end = time.monotonic() + self.wait_s
+        while (left := end - time.monotonic()) > 0:
+            ready, _, _ = select.select([self.listener.fileno(), wake], [], [], left)
+            if wake in ready:
+                os.read(wake, 4096)
+                _reap()
+            if self.listener.fileno() in ready:
+                control, _ = self.listener.accept()
+                control.set_inheritable(False)
+                word = self._greet(control)
+                if word == b"take":
+                    return control
+                control.close()
+                if word == b"quit":
+                    return None
+        return None
+
+    def turn_away(self) -> None:
+        """Tells a server that comes while there is one."""
+        connection, _ = self.listener.accept()
+        with connection:
+            _quietly(connection.send, b'{"busy": true}')
+
+    def close(self) -> None:
+        """Takes away the place where servers come to."""
+        _quietly(os.unlink, self.path)
+        self.listener.close()
+
+    def _greet(self, control: socket.socket) -> bytes:
+        """Says who this is, and returns what the server wants."""
+        peer = control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        if struct.unpack("3i", peer)[1] != os.geteuid():
+            return b""
+        control.settimeout(GREETING_S)
+        try:
+            control.send(json.dumps({"busy": False, "version": self.version}).encode())
+            word = control.recv(16)
+        except OSError:
+            return b""
+        control.settimeout(None)
+        return word
+
+
+def _become_file_agent(request: Message, sock: int, init: int, bpf: int) -> None:
+    # Not the pid namespace: what it forks would be seen and signalled from inside.
+    zygote.confine(LIBC, request, sock, init, bpf, without="pid")
+    FileAgent(socket.socket(fileno=sock)).serve()
 
 
 def _become_bwrap(request: Message, fds: list[int]) -> None:
@@ -198,6 +366,14 @@ def _reap() -> None:
             return
 
 
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
 def _quietly(function: Callable[..., object], *arguments: object) -> None:
     try:
         function(*arguments)
@@ -217,9 +393,18 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
-    launcher = Launcher(control)
+    succession = None
+    if sys.argv[2:]:
+        listener = socket.socket(fileno=int(sys.argv[2]))
+        listener.set_inheritable(False)
+        succession = Succession(listener, sys.argv[3], float(sys.argv[4]), sys.argv[5])
+    launcher = Launcher(control, succession)
     launcher.serve()
+    while launcher.succeeded():
+        launcher.serve()
     launcher.end_all()
+    if launcher.succession:
+        launcher.succession.close()
 
 
 if __name__ == "__main__":

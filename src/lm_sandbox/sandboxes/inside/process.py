@@ -2,124 +2,112 @@
 
 import asyncio
 import os
-import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import anyio.to_thread
-from anyio.abc import ByteReceiveStream, ByteSendStream
+from anyio.abc import ByteSendStream
 
-from lm_sandbox.errors import SandboxFailed
-from lm_sandbox.sandboxes.driver import Exit, Limit
-from lm_sandbox.sandboxes.inside.channel import Message
+from lm_sandbox.sandboxes.driver import CommandSpec, Limit, OutputStream
+from lm_sandbox.sandboxes.inside.moment import Moment
 from lm_sandbox.sandboxes.inside.pipes import PipeReader, PipeWriter
+from lm_sandbox.sandboxes.inside.program import ConfinedProgram, Reins
 
-Signal = Callable[[int], Awaitable[None]]
+Callback = Callable[[], Awaitable[None]]
 
 
-class ConfinedProcess:
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The server's ends of a command's pipes; None for those it has not got."""
+
+    stdout: int
+    stderr: int
+    stdin: int | None = None
+    channel: int | None = None
+
+    def given(self) -> dict[str, int]:
+        """Names those that there are."""
+        named = {
+            "stdout": self.stdout,
+            "stderr": self.stderr,
+            "stdin": self.stdin,
+            "channel": self.channel,
+        }
+        return {name: fd for name, fd in named.items() if fd is not None}
+
+
+class ConfinedProcess(ConfinedProgram):
     """Implements `Process`.
 
     Args:
-        number: Names it to the zygote.
-        streams: The server's ends: standard output, standard error, and standard input or None.
-        hits: Tells which limits have been hit since the command started.
-        send_signal: Sends a signal to its process group.
-        kill_tree: Kills all that descends from a first process.
+        ends: The server's ends of its pipes; owned from now on.
+        reins: What can be done with it.
+        on_close: Called when the streams are closed.
+        on_stdin_close: Called when its input is closed.
     """
 
     def __init__(
         self,
-        number: int,
-        streams: tuple[int, int, int | None],
-        *,
-        hits: Callable[[], frozenset[Limit]],
-        send_signal: Signal,
-        kill_tree: Callable[[int], None],
+        ends: Ends,
+        reins: Reins,
+        on_close: Callback | None = None,
+        on_stdin_close: Callback | None = None,
     ) -> None:
-        stdout, stderr, stdin = streams
-        self.number = number
-        self.stdout: ByteReceiveStream = PipeReader(stdout)
-        self.stderr: ByteReceiveStream = PipeReader(stderr)
-        self.stdin: ByteSendStream | None = None if stdin is None else PipeWriter(stdin)
-        self._hits = hits
-        self._send_signal = send_signal
-        self._kill_tree = kill_tree
-        loop = asyncio.get_running_loop()
-        self._started: asyncio.Future[int | None] = loop.create_future()
-        self._ended: asyncio.Future[Exit | None] = loop.create_future()
+        super().__init__(reins)
+        self.stdout: OutputStream = PipeReader(ends.stdout)
+        self.stderr: OutputStream = PipeReader(ends.stderr)
+        self.stdin: ByteSendStream | None = None
+        if ends.stdin is not None:
+            self.stdin = PipeWriter(ends.stdin, on_stdin_close)
+        self.channel: OutputStream | None = None if ends.channel is None else PipeReader(ends.channel)
+        self._on_close = on_close
+        self._since = Moment(0, 0)
 
-    def tell(self, message: Message) -> None:
-        """Takes what the zygote says of this command."""
-        if "pid" in message and not self._started.done():
-            self._started.set_result(message["pid"])
-        if "code" in message and not self._ended.done():
-            code = message["code"]
-            limits = self._hits()
-            if message.get("busy"):
-                limits |= {Limit.PIDS}
-            ended = Exit(code, None, limits) if code >= 0 else Exit(None, -code, limits)
-            self._end(ended)
+    def mark(self) -> None:
+        """Remembers this moment for `interrupt` and `limits_hit`."""
+        self._since = Moment.now()
+        self._reins.hits.mark()
 
-    def lost(self, *, sandbox_alive: bool) -> None:
-        """The zygote is gone: how the command ended will never be known."""
-        killed = Exit(None, int(signal.SIGKILL), self._hits()) if sandbox_alive else None
-        self._end(killed)
-
-    async def wait(self) -> Exit:
-        """Waits until the program has ended.
-
-        Raises:
-            SandboxFailed: the sandbox died under it.
-        """
-        ended = await asyncio.shield(self._ended)
-        if ended is None:
-            raise SandboxFailed("The sandbox ended while the command ran in it.")
-        return ended
-
-    async def signal(self, number: int) -> None:
-        """Sends a signal to the program's process group."""
-        if not self._ended.done():
-            await self._send_signal(number)
-
-    async def kill(self) -> None:
-        """Kills the program and everything that it started."""
+    async def interrupt(self, number: int) -> None:
+        """Sends a signal to the program alone, and kills what it started since the mark."""
         pid = await asyncio.shield(self._started)
-        if pid is not None:
-            await anyio.to_thread.run_sync(self._kill_tree, pid)
+        if pid is not None and not self.over:
+            await anyio.to_thread.run_sync(self._reins.interrupt, pid, number, self._since)
+
+    def limits_hit(self) -> frozenset[Limit]:
+        """Tells which limits were hit since the mark."""
+        return self._reins.hits.new()
 
     async def aclose(self) -> None:
         """Closes the streams."""
-        await self.stdout.aclose()
-        await self.stderr.aclose()
-        if self.stdin is not None:
-            await self.stdin.aclose()
-
-    def _end(self, ended: Exit | None) -> None:
-        if not self._started.done():
-            self._started.set_result(None)
-        if not self._ended.done():
-            self._ended.set_result(ended)
+        for stream in (self.stdout, self.stderr, self.stdin, self.channel):
+            if stream is not None:
+                await stream.aclose()
+        if self._on_close is not None:
+            await self._on_close()
 
 
 class Pipes:
     """The pipes of one command, while it is started.
 
     Attributes:
-        ours: The server's ends: standard output, standard error, and standard input or None.
-        theirs: The command's ends, in the same order; closed by `close`.
+        ours: The server's ends.
+        theirs: The command's ends: of its output, its error output, its input and its channel.
 
     Args:
-        stdin: Whether it gets one for its input.
+        command: Says which it gets.
     """
 
-    def __init__(self, *, stdin: bool) -> None:
+    def __init__(self, command: CommandSpec) -> None:
         out, error = _pipe(), _pipe()
-        feed = _pipe() if stdin else None
-        self.ours = (out[0], error[0], feed[1] if feed else None)
-        self.theirs = [out[1], error[1], *([feed[0]] if feed else [])]
-        for fd in self.ours:
-            if fd is not None:
-                os.set_blocking(fd, False)
+        feed = _pipe() if command.stdin else None
+        channel = _pipe() if command.channel else None
+        self.ours = Ends(out[0], error[0], feed and feed[1], channel and channel[0])
+        self.theirs = [out[1], error[1]]
+        self.theirs += [feed[0]] if feed else []
+        self.theirs += [channel[1]] if channel else []
+        for fd in self.ours.given().values():
+            os.set_blocking(fd, False)
 
     def close(self) -> None:
         """Closes the command's ends, of which it has its own copies by now."""

@@ -68,7 +68,7 @@ def refusals() -> list[Refusal]:
         # The kernel looks at 32 bits of the request, so the rule does too.
         *(
             Refusal("ioctl", errno.EPERM, (Condition(1, Comparison.MASKED_EQUAL, request),))
-            for request in (termios.TIOCSTI, TIOCLINUX)
+            for request in (termios.TIOCSTI, termios.TIOCSETD, TIOCLINUX)
         ),
         *_sockets(),
     ]

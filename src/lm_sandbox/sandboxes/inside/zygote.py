@@ -7,6 +7,7 @@ starts is inside. Imported by the launcher before the first fork; standard libra
 import array
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import resource
@@ -14,6 +15,7 @@ import select
 import signal
 import socket
 import struct
+import termios
 from typing import Any
 
 Message = dict[str, Any]
@@ -36,8 +38,9 @@ PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 CAPABILITY_VERSION_3 = 0x20080522
 LAST_CAPABILITY = 63
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
-# Programs are taken first when memory runs out, the zygote last.
-OOM_PROGRAM, OOM_ZYGOTE = b"300", b"-500"
+TIOCGPTN, TIOCSPTLCK = 0x80045430, 0x40045431
+# Programs are taken first when memory runs out; less than 0 only root may ask for.
+OOM_PROGRAM, OOM_ZYGOTE, OOM_ZYGOTE_OF_USER = b"300", b"-500", b"0"
 
 
 def receive(sock: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
@@ -63,28 +66,38 @@ def join(cgroups: list[str]) -> None:
 
 def run(libc: ctypes.CDLL, request: Message, sock_fd: int, init: int, bpf: int) -> None:
     """Becomes the zygote of a sandbox; returns when the server closes the socket."""
+    oom = confine(libc, request, sock_fd, init, bpf)
+    Zygote(socket.socket(fileno=sock_fd), oom, request["env"]).serve()
+
+
+def confine(  # noqa: PLR0913, PLR0917 - what a process of ours is made of
+    libc: ctypes.CDLL, request: Message, sock_fd: int, init: int, bpf: int, without: str = ""
+) -> int:
+    """Enters the sandbox with nothing but the socket, and gives up every privilege.
+
+    `without` names a namespace that it stays out of. Returns a descriptor of its out-of-memory score.
+    """
     join(request["cgroups"])
-    oom = _oom_score()
+    oom = _oom_score(libc)
     program = os.pread(bpf, 1 << 20, 0)
     if request["uid"] is not None:
         # Before entering: an unprivileged user namespace forbids it afterwards.
         os.setgroups([])
-    _enter(libc, init, request["namespaces"])
+    _enter(libc, init, [name for name in request["namespaces"] if name != without])
     _close_all_but({sock_fd, oom})
     _limit(request)
     _drop(libc, request)
     _confine(libc, program)
-    Zygote(socket.socket(fileno=sock_fd), oom, request["env"]).serve()
+    return oom
 
 
-def _oom_score() -> int:
-    fd = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+def _oom_score(libc: ctypes.CDLL) -> int:
+    """Opens its own score, which the kernel lets an ordinary user do only while it is dumpable."""
+    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
     try:
-        os.write(fd, OOM_ZYGOTE)
-    except PermissionError:
-        os.close(fd)
-        return -1
-    return fd
+        return os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+    finally:
+        libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _enter(libc: ctypes.CDLL, init: int, namespaces: list[str]) -> None:
@@ -148,6 +161,7 @@ class Zygote:
     def __init__(self, sock: socket.socket, oom: int, env: Message) -> None:
         self.sock = sock
         self.oom = oom
+        self.oom_own = _protect(oom)
         self.env = env
         self.pids: dict[int, int] = {}
         self.null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -177,6 +191,10 @@ class Zygote:
             request |= json.loads(os.pread(fds[-1], request["payload"], 0))
         if "signal" in request:
             self._signal(request)
+        elif "list" in request:
+            self._tell({"running": [(number, pid) for pid, number in self.pids.items()]})
+        elif "terminal" in request:
+            self._open_terminal(request)
         else:
             self._start(request, fds)
         for fd in fds:
@@ -184,22 +202,40 @@ class Zygote:
         return True
 
     def _start(self, request: Message, fds: list[int]) -> None:
-        stdin = fds[2] if request["stdin"] else self.null
+        given = iter(fds[2:])
+        streams = [next(given) if request["stdin"] else self.null, fds[0], fds[1]]
+        streams += [next(given)] if request["channel"] else []
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(streams)]
+        self._launch(request, actions, fds[1])
+
+    def _open_terminal(self, request: Message) -> None:
+        try:
+            master, slave, path = open_pseudo_terminal(*request["terminal"])
+        except OSError as error:
+            self._tell({"id": request["id"], "refused": os.strerror(error.errno or 0)})
+            return
+        # A session leader that opens it gets it as its controlling terminal.
+        opening = (os.POSIX_SPAWN_OPEN, 0, path, os.O_RDWR, 0)
+        actions = [opening, *((os.POSIX_SPAWN_DUP2, 0, number) for number in (1, 2))]
+        self._launch(request, actions, slave, master, slave)
+        os.close(master)
+        os.close(slave)
+
+    def _launch(self, request: Message, actions: list[Any], stderr: int, *sent: int) -> None:
         try:
             os.chdir(request["cwd"])
-            pid = self._spawn(request, stdin, fds[0], fds[1])
+            pid = self._spawn(request, actions)
         except OSError as error:
-            self._refuse(request, fds[1], error)
+            self._refuse(request, stderr, error, *sent)
             return
         finally:
             os.chdir("/")
         self.pids[pid] = request["id"]
-        self._tell({"id": request["id"], "pid": pid})
+        self._tell({"id": request["id"], "pid": pid}, *sent)
 
-    def _spawn(self, request: Message, stdin: int, stdout: int, stderr: int) -> int:
+    def _spawn(self, request: Message, actions: list[Any]) -> int:
         env = self.env | request["env"]
         argv = request["argv"]
-        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((stdin, stdout, stderr))]
         self._oom(OOM_PROGRAM)
         try:
             problem = FileNotFoundError(errno.ENOENT, argv[0])
@@ -213,13 +249,12 @@ class Zygote:
                     continue
             raise problem
         finally:
-            self._oom(OOM_ZYGOTE)
+            self._oom(self.oom_own)
 
     def _oom(self, score: bytes) -> None:
-        if self.oom >= 0:
-            os.pwrite(self.oom, score, 0)
+        os.pwrite(self.oom, score, 0)
 
-    def _refuse(self, request: Message, stderr: int, error: OSError) -> None:
+    def _refuse(self, request: Message, stderr: int, error: OSError, *sent: int) -> None:
         missing = error.errno in {errno.ENOENT, errno.ENOTDIR}
         what = f"{request['argv'][0]}: {os.strerror(error.errno or 0)}"
         if not os.path.isdir(request["cwd"]):  # noqa: PTH112
@@ -229,13 +264,13 @@ class Zygote:
         except OSError:
             what = ""  # Nobody reads it any more.
         code = NOT_FOUND if missing else NOT_EXECUTABLE
-        self._tell({"id": request["id"], "code": code, "busy": error.errno == errno.EAGAIN})
+        self._tell({"id": request["id"], "code": code, "busy": error.errno == errno.EAGAIN}, *sent)
 
     def _signal(self, request: Message) -> None:
         for pid, command in self.pids.items():
             if command == request["id"]:
                 try:
-                    os.killpg(pid, request["signal"])
+                    os.killpg(request.get("group") or pid, request["signal"])
                 except ProcessLookupError:
                     return
 
@@ -251,8 +286,32 @@ class Zygote:
             if command is not None:
                 self._tell({"id": command, "code": os.waitstatus_to_exitcode(status)})
 
-    def _tell(self, message: Message) -> None:
-        self.sock.send(json.dumps(message).encode())
+    def _tell(self, message: Message, *fds: int) -> None:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self.sock.sendmsg([json.dumps(message).encode()], rights)
+
+
+def open_pseudo_terminal(rows: int, columns: int) -> tuple[int, int, str]:
+    """Opens one of the sandbox's own: master, slave, and the slave's name; nobody's controlling terminal."""
+    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
+        (number,) = struct.unpack("I", fcntl.ioctl(master, TIOCGPTN, bytes(4)))
+        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+        path = f"/dev/pts/{number}"
+        return master, os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC), path
+    except OSError:
+        os.close(master)
+        raise
+
+
+def _protect(oom: int) -> bytes:
+    """Takes the lowest score that it may have, and returns it."""
+    try:
+        os.pwrite(oom, OOM_ZYGOTE, 0)
+    except PermissionError:
+        return OOM_ZYGOTE_OF_USER
+    return OOM_ZYGOTE
 
 
 def _candidates(program: str, path: str) -> list[str]:

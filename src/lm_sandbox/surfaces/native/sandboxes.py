@@ -1,21 +1,39 @@
-"""/v1/sandboxes: make, list, look at, delete, and run commands."""
+"""/v1/sandboxes: make, list, look at, change, halt and delete."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query
 
+from lm_sandbox.errors import Invalid
+from lm_sandbox.sandboxes.driver import RunState
+from lm_sandbox.sandboxes.sandbox import SandboxState, Selection
 from lm_sandbox.surfaces.deps import Deps, SandboxCaller
 from lm_sandbox.surfaces.errors import problem, route_class
 from lm_sandbox.surfaces.native.schemas import (
-    CommandCreate,
-    CommandOut,
     SandboxCreate,
     SandboxList,
     SandboxOut,
+    SandboxPatch,
+    StatsOut,
 )
-from lm_sandbox.surfaces.streams import while_connected
 
 ROUTER = APIRouter(prefix="/v1/sandboxes", tags=["sandboxes"], route_class=route_class(problem))
+
+
+async def get_selection(
+    name: str | None = None,
+    state: SandboxState | None = None,
+    metadata: Annotated[list[str] | None, Query(description="key=value; all must be there")] = None,
+) -> Selection:
+    """Reads which sandboxes are asked for.
+
+    Raises:
+        Invalid: a piece of metadata has no `=`.
+    """
+    pairs = [entry.partition("=") for entry in metadata or []]
+    if any(not sign for _, sign, _ in pairs):
+        raise Invalid("metadata is given as key=value.", field="metadata")
+    return Selection(name, state, {key: value for key, _, value in pairs})
 
 
 @ROUTER.post("", status_code=201)
@@ -29,11 +47,12 @@ async def create_sandbox(body: SandboxCreate, caller: SandboxCaller, deps: Deps)
 async def list_sandboxes(
     caller: SandboxCaller,
     deps: Deps,
+    chosen: Annotated[Selection, Depends(get_selection)],
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> SandboxList:
     """Lists your sandboxes, oldest first."""
-    page, more = deps.sandboxes.page(caller, after=after, limit=limit)
+    page, more = deps.sandboxes.page(caller, after=after, limit=limit, selection=chosen)
     rendered = [SandboxOut.of(sandbox) for sandbox in page]
     return SandboxList(data=rendered, next_after=page[-1].id if more else None)
 
@@ -50,11 +69,39 @@ async def delete_sandbox(sandbox_id: str, caller: SandboxCaller, deps: Deps) -> 
     await deps.sandboxes.delete(caller, sandbox_id)
 
 
-@ROUTER.post("/{sandbox_id}/commands")
-async def run_command(
-    sandbox_id: str, body: CommandCreate, caller: SandboxCaller, deps: Deps, request: Request
-) -> CommandOut:
-    """Runs a command to its end; closing the connection kills it."""
-    new = body.to_new()
-    result = await while_connected(request, lambda: deps.sandboxes.run(caller, sandbox_id, new))
-    return CommandOut.of(result)
+@ROUTER.patch("/{sandbox_id}")
+async def change_sandbox(
+    sandbox_id: str, body: SandboxPatch, caller: SandboxCaller, deps: Deps
+) -> SandboxOut:
+    """Changes a sandbox's name, metadata, times or egress; connections not allowed any more end at once."""
+    return SandboxOut.of(await deps.sandboxes.change(caller, sandbox_id, body.to_change()))
+
+
+@ROUTER.post("/{sandbox_id}/pause")
+async def pause_sandbox(sandbox_id: str, caller: SandboxCaller, deps: Deps) -> SandboxOut:
+    """Halts every process where it stands; no CPU time is used until `resume`."""
+    return SandboxOut.of(await deps.sandboxes.set_state(caller, sandbox_id, RunState.PAUSED))
+
+
+@ROUTER.post("/{sandbox_id}/resume")
+async def resume_sandbox(sandbox_id: str, caller: SandboxCaller, deps: Deps) -> SandboxOut:
+    """Lets a paused or stopped sandbox run again."""
+    return SandboxOut.of(await deps.sandboxes.set_state(caller, sandbox_id, RunState.RUNNING))
+
+
+@ROUTER.post("/{sandbox_id}/stop")
+async def stop_sandbox(sandbox_id: str, caller: SandboxCaller, deps: Deps) -> SandboxOut:
+    """Ends every process and keeps the files."""
+    return SandboxOut.of(await deps.sandboxes.set_state(caller, sandbox_id, RunState.STOPPED))
+
+
+@ROUTER.post("/{sandbox_id}/start")
+async def start_sandbox(sandbox_id: str, caller: SandboxCaller, deps: Deps) -> SandboxOut:
+    """Lets a stopped or paused sandbox run again."""
+    return SandboxOut.of(await deps.sandboxes.set_state(caller, sandbox_id, RunState.RUNNING))
+
+
+@ROUTER.get("/{sandbox_id}/stats")
+async def sandbox_stats(sandbox_id: str, caller: SandboxCaller, deps: Deps) -> StatsOut:
+    """Tells what a sandbox uses now."""
+    return StatsOut.of(await deps.sandboxes.stats(caller, sandbox_id))

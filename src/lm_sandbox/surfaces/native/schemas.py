@@ -5,15 +5,17 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lm_sandbox.sandboxes.commands import CommandResult
-from lm_sandbox.sandboxes.driver import MIB, Limits
-from lm_sandbox.sandboxes.sandbox import NewCommand, NewSandbox, Sandbox
+from lm_sandbox.sandboxes.driver import MIB, Limits, Stats
+from lm_sandbox.sandboxes.egress import MOST_RULES, EgressMode, EgressPolicy
+from lm_sandbox.sandboxes.sandbox import Change, Lifetime, NewSandbox, Sandbox, SandboxState
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+Folder = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w][\w .:@-]*$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 EnvValue = Annotated[str, Field(max_length=32_768, pattern=r"^[^\x00]*$")]
 Env = Annotated[dict[EnvName, EnvValue], Field(max_length=256)]
+Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86400)]
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
     Field(max_length=16),
@@ -46,6 +48,28 @@ class LimitsBody(Body):
         )
 
 
+class EgressBody(Body):
+    """What a sandbox may reach."""
+
+    mode: EgressMode = EgressMode.DISABLED
+    allow: list[Annotated[str, Field(max_length=512)]] = Field(
+        default_factory=list,
+        max_length=MOST_RULES,
+        description="names, '*.' and a domain, or addresses; ports 80 and 443 unless given after a colon",
+        examples=[["pypi.org", "*.pythonhosted.org", "github.com:22,443"]],
+    )
+    models: bool = Field(False, description="this server's models, by OPENAI_BASE_URL and OPENAI_API_KEY")
+
+    def to_policy(self) -> EgressPolicy:
+        """Returns what the service takes."""
+        return EgressPolicy.parse(self.mode, self.allow, models=self.models)
+
+    @classmethod
+    def of(cls, policy: EgressPolicy) -> Self:
+        """Renders a policy."""
+        return cls(mode=policy.mode, allow=[str(rule) for rule in policy.rules], models=policy.models)
+
+
 class SandboxCreate(Body):
     """Everything has a default: `{}` makes a sandbox."""
 
@@ -53,6 +77,10 @@ class SandboxCreate(Body):
     env: Env = Field(default_factory=dict, description="variables of every command")
     metadata: Metadata = Field(default_factory=dict, description="kept and given back")
     limits: LimitsBody | None = None
+    snapshot: str | None = Field(None, description="the snapshot whose files it starts with")
+    idle_timeout_s: Seconds | None = Field(None, description="deleted after so long without use")
+    max_age_s: Seconds | None = Field(None, description="deleted so long after it was made")
+    egress: EgressBody = Field(default_factory=EgressBody, description="nothing by default")
 
     def to_new(self, default: Limits) -> NewSandbox:
         """Returns what the service takes."""
@@ -61,7 +89,25 @@ class SandboxCreate(Body):
             env=self.env,
             metadata=self.metadata,
             limits=self.limits.over(default) if self.limits else None,
+            snapshot=self.snapshot,
+            lifetime=Lifetime(self.idle_timeout_s, self.max_age_s),
+            egress=self.egress.to_policy(),
         )
+
+
+class SandboxPatch(Body):
+    """What is to be changed; what is left out stays."""
+
+    name: Name | None = None
+    metadata: Metadata | None = Field(None, description="takes the place of all the old")
+    idle_timeout_s: Seconds | None = None
+    max_age_s: Seconds | None = None
+    egress: EgressBody | None = Field(None, description="takes the place of all the old")
+
+    def to_change(self) -> Change:
+        """Returns what the service takes."""
+        egress = self.egress.to_policy() if self.egress else None
+        return Change(self.name, self.metadata, Lifetime(self.idle_timeout_s, self.max_age_s), egress)
 
 
 class EnforcedOut(BaseModel):
@@ -82,10 +128,13 @@ class SandboxOut(BaseModel):
 
     id: str
     name: str
-    state: str
+    state: SandboxState
     metadata: dict[str, str]
     created_at: datetime
     last_active_at: datetime
+    idle_timeout_s: float | None
+    max_age_s: float | None
+    egress: EgressBody
     enforced: EnforcedOut | None
 
     @classmethod
@@ -99,6 +148,9 @@ class SandboxOut(BaseModel):
             metadata=dict(sandbox.metadata),
             created_at=sandbox.created_at,
             last_active_at=sandbox.last_active_at,
+            idle_timeout_s=sandbox.lifetime.idle_timeout_s,
+            max_age_s=sandbox.lifetime.max_age_s,
+            egress=EgressBody.of(sandbox.egress),
             enforced=enforced
             and EnforcedOut(
                 driver=enforced.driver,
@@ -120,56 +172,24 @@ class SandboxList(BaseModel):
     next_after: str | None
 
 
-class CommandCreate(Body):
-    """A command; a string is run by bash, a list as it is."""
+class StatsOut(BaseModel):
+    """What a sandbox uses now; null where this host does not tell."""
 
-    command: Text | Annotated[list[Text], Field(min_length=1)] = Field(examples=["echo hi"])
-    cwd: str = Field("/workspace", pattern=r"^/[^\x00]*$", max_length=4096)
-    env: Env = Field(default_factory=dict)
-    stdin: str | None = None
-    timeout_s: float | None = Field(None, gt=0, description="wall time, in seconds")
-
-    def to_new(self) -> NewCommand:
-        """Returns what the service takes."""
-        return NewCommand(
-            command=self.command if isinstance(self.command, str) else tuple(self.command),
-            cwd=self.cwd,
-            env=self.env,
-            stdin=None if self.stdin is None else self.stdin.encode(),
-            timeout_s=self.timeout_s,
-        )
-
-
-class CommandOut(BaseModel):
-    """How a command ended; `exit_code` or `signal` is set. Bytes that are no UTF-8 show as U+FFFD."""
-
-    id: str
-    exit_code: int | None
-    signal: str | None
-    stdout: str
-    stderr: str
-    stdout_bytes: int
-    stderr_bytes: int
-    truncated: bool
-    timed_out: bool
-    oom_killed: bool
-    limits: list[str]
-    duration_ms: float
+    cpu_seconds: float | None = Field(description="CPU time since it was made")
+    throttled_seconds: float | None = Field(description="how long its CPU limit held it back")
+    memory_bytes: int | None
+    memory_peak_bytes: int | None
+    pids: int | None = Field(description="processes and threads")
+    disk_bytes: int | None = Field(description="bytes in its writable files")
 
     @classmethod
-    def of(cls, result: CommandResult) -> Self:
-        """Renders a result."""
+    def of(cls, stats: Stats) -> Self:
+        """Renders what the driver tells."""
         return cls(
-            id=result.id,
-            exit_code=result.exit_code,
-            signal=result.signal,
-            stdout=result.stdout.decode(errors="replace"),
-            stderr=result.stderr.decode(errors="replace"),
-            stdout_bytes=result.stdout_bytes,
-            stderr_bytes=result.stderr_bytes,
-            truncated=result.truncated,
-            timed_out=result.timed_out,
-            oom_killed=result.oom_killed,
-            limits=[limit.value for limit in result.limits],
-            duration_ms=result.duration_ms,
+            cpu_seconds=stats.cpu_seconds,
+            throttled_seconds=stats.throttled_seconds,
+            memory_bytes=stats.memory_bytes,
+            memory_peak_bytes=stats.memory_peak_bytes,
+            pids=stats.pids,
+            disk_bytes=stats.disk_bytes,
         )

@@ -1,75 +1,57 @@
 """The bubblewrap driver."""
 
-import json
 import os
-import shutil
-import sys
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
 
 import anyio
 import anyio.to_thread
 
-from lm_sandbox.config import Settings
-from lm_sandbox.errors import DriverUnavailable, Invalid, SandboxNotFound
+from lm_sandbox.errors import DriverUnavailable, Invalid
 from lm_sandbox.sandboxes.driver import (
+    Adopted,
     Check,
-    CommandSpec,
     Enforced,
-    Process,
     SandboxId,
     SandboxSpec,
 )
-from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
-    LINKS,
-    OWN_ETC,
-    WRITABLE,
-    HostView,
-    interesting_paths,
-    sandbox_arguments,
-)
-from lm_sandbox.sandboxes.drivers.bubblewrap.checks import (
-    DELEGATE_FIX,
-    bwrap_version,
-    check_host,
-)
-from lm_sandbox.sandboxes.drivers.bubblewrap.enforced import describe
-from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox, Holding
+from lm_sandbox.sandboxes.drivers.bubblewrap.checks import DELEGATE_FIX, check_host
+from lm_sandbox.sandboxes.drivers.bubblewrap.maker import Maker
+from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox
+from lm_sandbox.sandboxes.drivers.bubblewrap.succession import Succession
 from lm_sandbox.sandboxes.drivers.bubblewrap.uids import UidPool
+from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm, WarmPool
 from lm_sandbox.sandboxes.inside import cgroups
-from lm_sandbox.sandboxes.inside.launch import Launcher, memory_file
-from lm_sandbox.sandboxes.inside.layout import BYTES_PER_FILE, FEWEST_FILES
-
-CREATE_S = 20.0
-# The descriptors that bwrap gets are moved to these numbers, clear of all others.
-FIRST_FD = 100
-# Where the sandbox's tmpfs is mounted, in a mount namespace that nothing else is in.
-STORAGE = "/mnt"
-# The first process: it tells that the root file system is in place, then only collects orphans. As
-# process 1 it is deaf to every signal from inside; the sleep that it waits for may be killed.
-INIT = ("/bin/bash", "-c", "echo ready >&{fd}; exec {fd}>&-; while :; do sleep infinity; done")
-DISABLE_USERNS_SINCE = (0, 8)
+from lm_sandbox.sandboxes.inside.launch import Launcher, Recovery
+from lm_sandbox.sandboxes.inside.neighbourhood import Neighbourhood
 
 
-class BubblewrapDriver:
+class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
     """Makes sandboxes with bubblewrap; implements `SandboxDriver`.
 
     Args:
         require_cgroups: Whether a host without them is refused. Otherwise memory and processes are
             held by rlimits, which know only single processes, and CPU time is not held at all.
+        warm: How many sandboxes are made before anybody asks for them, and from what; None for none.
+        recovery: How another server finds the sandboxes when this one is killed; None ends them with it.
     """
 
     name = "bubblewrap"
 
-    def __init__(self, *, require_cgroups: bool = True) -> None:
+    def __init__(
+        self, *, require_cgroups: bool = True, warm: Warm | None = None, recovery: Recovery | None = None
+    ) -> None:
+        super().__init__()
         self._require_cgroups = require_cgroups
+        self._warm = warm
         self._root = os.geteuid() == 0
-        self._launcher = Launcher()
+        self._launcher = Launcher(recovery)
         self._uids = UidPool()
-        self._sandboxes: dict[SandboxId, BubblewrapSandbox] = {}
+        self._succession = Succession(self._launcher, self._uids if self._root else None)
         self._groups: cgroups.Hierarchy | None = None
-        self._host: HostView | None = None
+        self._maker: Maker | None = None
+        self._pool: WarmPool | None = None
         self._exits = AsyncExitStack()
 
     def checks(self) -> list[Check]:
@@ -85,13 +67,16 @@ class BubblewrapDriver:
         for check in await anyio.to_thread.run_sync(self.checks):
             if check.required and not check.ok:
                 raise DriverUnavailable(f"{check.name}: {check.detail}. {check.fix}")
-        self._host = _look_at_host()
         async with AsyncExitStack() as exits:
             self._groups = await anyio.to_thread.run_sync(self._prepare_cgroups)
             exits.callback(self._remove_cgroups)
             exits.callback(self._uids.close)
             await exits.enter_async_context(self._launcher)
+            uids = self._uids if self._root else None
+            self._maker = await anyio.to_thread.run_sync(Maker, self._launcher, uids, self._groups)
             exits.push_async_callback(self._destroy_all)
+            if self._warm is not None:
+                self._pool = await exits.enter_async_context(WarmPool(self._maker, self._warm))
             self._exits = exits.pop_all()
         return self
 
@@ -99,103 +84,37 @@ class BubblewrapDriver:
         await self._exits.aclose()
 
     async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:
-        """Makes a sandbox that is ready for commands."""
+        """Makes a sandbox that is ready for commands, or takes one that was made before."""
         if spec.image is not None:
             raise Invalid("bubblewrap starts from the host's own system; leave the image out.", field="image")
-        uid = self._uids.lease() if self._root else None
-        group = self._group(sandbox)
-        try:
-            if group is not None:
-                group.create(spec.limits)
-            init = await self._start_init(sandbox, spec, uid, group)
-            made = BubblewrapSandbox(sandbox, spec, Holding(uid, group, *init), self._launcher)
-        except BaseException as error:
-            await self._undo(sandbox, uid, group)
-            if isinstance(error, OSError):
-                raise DriverUnavailable(f"The kernel refused a sandbox: {error.strerror}.") from error
-            raise
-        self._sandboxes[sandbox] = made
-        return describe(spec.limits, uid=uid, group=group)
-
-    async def spawn(self, sandbox: SandboxId, command: CommandSpec) -> Process:
-        """Starts a program in the sandbox."""
-        made = self._sandboxes.get(sandbox)
+        made = self._pool.take(spec) if self._pool else None
         if made is None:
-            raise SandboxNotFound(f"There is no sandbox {sandbox!r}.")
-        return await made.spawn(command)
+            made = await self._made_by().make(sandbox, spec)
+        self._sandboxes[sandbox] = made
+        await self._succession.hand_down(sandbox, made, spec)
+        return made.enforced
+
+    async def adopt(self) -> list[Adopted]:
+        """Takes over what a killed server has left; what ran there without a name is ended."""
+        inherited = await self._succession.inherit()
+        self._sandboxes |= {one.sandbox: one.made for one in inherited}
+        return [Adopted(one.sandbox, one.made.enforced, one.processes) for one in inherited]
 
     async def destroy(self, sandbox: SandboxId) -> None:
         """Ends every process of the sandbox and removes all that belongs to it."""
         made = self._sandboxes.pop(sandbox, None)
-        if made is None:
-            return
-        with anyio.CancelScope(shield=True):
-            await made.end()
-        if made.uid is not None:
-            self._uids.release(made.uid)
+        if made is not None:
+            await self._made_by().unmake(made)
+
+    def _made_by(self) -> Maker:
+        if self._maker is None:
+            raise RuntimeError("the driver is used outside its context")
+        return self._maker
 
     async def _destroy_all(self) -> None:
         async with anyio.create_task_group() as tasks:
             for sandbox in list(self._sandboxes):
                 tasks.start_soon(self.destroy, sandbox)
-
-    async def _start_init(
-        self, sandbox: SandboxId, spec: SandboxSpec, uid: int | None, group: cgroups.Group | None
-    ) -> tuple[int, int]:
-        """Starts bwrap and returns a pidfd of the sandbox's init and its number."""
-        with ExitStack() as fds:
-            info, info_theirs = _pipe(fds)
-            ready, ready_theirs = _pipe(fds)
-            arguments, files = self._arguments(spec, fds)
-            order = {
-                "sandbox": sandbox,
-                "bwrap": _bwrap(),
-                "init": [word.format(fd=FIRST_FD + 3 + len(files)) for word in INIT],
-                "uid": uid,
-                "cgroups": group.paths if group else [],
-                "first_fd": FIRST_FD,
-                "storage": STORAGE if uid is not None else None,
-                "disk_bytes": spec.limits.disk_bytes,
-                "inodes": max(FEWEST_FILES, spec.limits.disk_bytes // BYTES_PER_FILE),
-                "writable": list(WRITABLE),
-            }
-            with ExitStack() as theirs:
-                for fd in (bpf := self._launcher.open_filter(), info_theirs, ready_theirs):
-                    theirs.callback(os.close, fd)
-                sent = [arguments, bpf, info_theirs, *files, ready_theirs]
-                await self._launcher.ask("bwrap", order, sent)
-            with anyio.move_on_after(CREATE_S):
-                return await _meet_init(info, ready)
-        raise DriverUnavailable("bwrap did not come up in time; the host may be overloaded.")
-
-    def _arguments(self, spec: SandboxSpec, fds: ExitStack) -> tuple[int, list[int]]:
-        if self._host is None:
-            raise RuntimeError("the driver is used outside its context")
-        files = [memory_file(name, content.encode()) for name, content in OWN_ETC.items()]
-        arguments = sandbox_arguments(
-            self._host,
-            storage=STORAGE if self._root else None,
-            disk_bytes=spec.limits.disk_bytes,
-            first_fd=FIRST_FD + 1,
-        )
-        packed = memory_file("arguments", b"".join(word.encode() + b"\0" for word in arguments))
-        for fd in (packed, *files):
-            fds.callback(os.close, fd)
-        return packed, files
-
-    def _group(self, sandbox: SandboxId) -> cgroups.Group | None:
-        if self._groups is None:
-            return None
-        folders = {name: parent / sandbox for name, parent in self._groups.parents.items()}
-        return cgroups.Group(self._groups.version, folders)
-
-    async def _undo(self, sandbox: SandboxId, uid: int | None, group: cgroups.Group | None) -> None:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(CREATE_S):
-            await self._launcher.ask("abort", {"sandbox": sandbox})
-            if group is not None:
-                await group.remove_when_empty()
-        if uid is not None:
-            self._uids.release(uid)
 
     def _prepare_cgroups(self) -> cgroups.Hierarchy | None:
         found = _hierarchy(root=self._root)
@@ -218,61 +137,6 @@ class BubblewrapDriver:
                 cgroups.remove_tree(folder)
 
 
-async def _meet_init(info: int, ready: int) -> tuple[int, int]:
-    told = await _read_all(info)
-    if not told:
-        raise DriverUnavailable("bwrap ended at once; 'lm-sandbox doctor' says what is missing.")
-    pid = int(json.loads(told)["child-pid"])
-    pidfd = os.pidfd_open(pid)
-    with ExitStack() as held:
-        held.callback(os.close, pidfd)
-        if await _read_all(ready) != b"ready\n":
-            raise DriverUnavailable(
-                "bwrap could not set the sandbox up; 'lm-sandbox doctor' says what is missing."
-            )
-        held.pop_all()
-    return pidfd, pid
-
-
-async def _read_all(fd: int) -> bytes:
-    data = b""
-    while True:
-        await anyio.wait_readable(fd)
-        piece = os.read(fd, 4096)
-        if not piece:
-            return data
-        data += piece
-
-
-def _pipe(fds: ExitStack) -> tuple[int, int]:
-    read, write = os.pipe2(os.O_CLOEXEC)
-    fds.callback(os.close, read)
-    return read, write
-
-
 def _hierarchy(*, root: bool) -> cgroups.Hierarchy | None:
     own, mounts = Path("/proc/self/cgroup"), Path("/proc/self/mounts")
     return cgroups.find_hierarchy(own.read_text(), mounts.read_text(), root=root)
-
-
-def _look_at_host() -> HostView:
-    prefix = Path(sys.prefix)
-    ours = [prefix] if prefix.is_relative_to("/usr") and prefix not in _SYSTEM_PREFIXES else []
-    return HostView(
-        existing=frozenset(path for path in interesting_paths() if Path(path).exists()),
-        links=frozenset(name for name in LINKS if Path(f"/{name}").is_symlink()),
-        hidden=tuple(str(path) for path in ours),
-        disable_userns=bwrap_version(_bwrap()) >= DISABLE_USERNS_SINCE,
-    )
-
-
-_SYSTEM_PREFIXES = (Path("/usr"), Path("/usr/local"))
-
-
-def _bwrap() -> str:
-    return shutil.which("bwrap") or "/usr/bin/bwrap"
-
-
-def build(settings: Settings) -> BubblewrapDriver:
-    """Builds the driver from the settings."""
-    return BubblewrapDriver(require_cgroups=settings.sandbox.require_cgroups)

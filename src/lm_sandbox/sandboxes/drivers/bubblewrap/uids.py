@@ -34,6 +34,14 @@ class UidPool:
                 return uid
         raise NoCapacity("No host user id is left for another sandbox.", retry_after_s=10)
 
+    def lease_of(self, uid: int) -> int:
+        """Returns the descriptor that stands for a lease."""
+        return self._leases[uid].fileno()
+
+    def adopt(self, uid: int, fd: int) -> None:
+        """Takes over the lease of another process."""
+        self._leases[uid] = socket.socket(fileno=fd)
+
     def release(self, uid: int) -> None:
         """Gives an id back; idempotent."""
         held = self._leases.pop(uid, None)

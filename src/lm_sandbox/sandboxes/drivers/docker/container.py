@@ -19,9 +19,11 @@ from lm_sandbox.sandboxes.inside.layout import (
 DEFAULT_IMAGE = "debian:bookworm-slim"
 RUN_LABEL = "lm-sandbox.run"
 SANDBOX_LABEL = "lm-sandbox.sandbox"
-# The first process only collects orphans. As process 1 it is deaf to every signal from inside; the
-# sleep that it waits for may be killed.
-INIT = ("/bin/sh", "-c", "exec </dev/null >/dev/null 2>&1; while :; do sleep 1000000; done")
+# The first process only collects orphans while it reads what never comes, and starts nothing. As process 1
+# it is deaf to every signal from inside.
+KEEP = "exec {silence}<> <(:) </dev/null >/dev/null 2>&1; while :; do read -r -u $silence _; done"
+INIT = ("/bin/bash", "-c", KEEP)
+INIT_UID = 65534
 OWNED = f"uid={SANDBOX_UID},gid={SANDBOX_UID},mode=0755"
 SHARED = "mode=1777"
 # Writable places; each is a tmpfs of its own.
@@ -32,6 +34,8 @@ WRITABLE = {
     "/var/tmp": SHARED,  # noqa: S108
     "/dev/shm": SHARED,  # noqa: S108
 }
+# What a snapshot holds, by the names of the embedded driver's: one can start from the other's.
+SAVED = {"workspace": WORKSPACE, "home": HOME, "tmp": "/tmp", "vartmp": "/var/tmp"}  # noqa: S108
 # A list of ours replaces the engine's own, so this holds that one too. /sys tells of the host's
 # hardware and, below fs/cgroup, of its groups.
 MASKED = ("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/scsi", "/proc/timer_stats", "/sys",
@@ -56,7 +60,8 @@ def container_config(
     env = {name: value for name, value in ENVIRONMENT.items() if name != "PATH"} | dict(spec.env)
     return {
         "Image": spec.image or image,
-        "User": f"{SANDBOX_UID}:{SANDBOX_UID}",
+        # Of the first process: commands are another user, and so can neither look into it nor trace it.
+        "User": f"{INIT_UID}:{INIT_UID}",
         "Hostname": "sandbox",
         "Entrypoint": list(INIT),
         "Cmd": [],
@@ -80,6 +85,8 @@ def _isolation(settings: DockerSettings) -> dict[str, Any]:
         "MaskedPaths": list(MASKED),
         "ReadonlyPaths": list(READ_ONLY),
         "NetworkMode": "none",
+        # The engine lets everybody take the lower ports, which are the server's.
+        "Sysctls": {"net.ipv4.ip_unprivileged_port_start": "1024"},
         # Otherwise the host's name servers and search domains are written into the container.
         "Dns": ["127.0.0.1"],
         "DnsSearch": ["."],

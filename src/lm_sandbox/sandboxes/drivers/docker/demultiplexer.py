@@ -5,8 +5,10 @@ the other. Source: Docker Engine API, "Attach to a container", stream format.
 """
 
 import anyio
-from anyio.abc import ByteReceiveStream, ByteSendStream, SocketStream
+from anyio.abc import ByteSendStream, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
+
+from lm_sandbox.sandboxes.driver import OutputStream
 
 HEADER_BYTES = 8
 STDOUT, STDERR = 1, 2
@@ -37,6 +39,21 @@ class Demultiplexer:
         await anyio.lowlevel.checkpoint()
         while not left and not self.ended:
             await self._read_for(stream)
+        return self._taken(stream, most)
+
+    def take_nowait(self, stream: int, most: int) -> bytes:
+        """Returns bytes of one of the streams that have come already.
+
+        Raises:
+            anyio.WouldBlock: there are none.
+            anyio.EndOfStream: no more will come.
+        """
+        if not self._left[stream]:
+            raise anyio.EndOfStream if self.ended else anyio.WouldBlock
+        return self._taken(stream, most)
+
+    def _taken(self, stream: int, most: int) -> bytes:
+        left = self._left[stream]
         taken = bytes(left[:most])
         del left[:most]
         self._make_room()
@@ -88,7 +105,7 @@ class Demultiplexer:
             self._left.get(stream, bytearray()).extend(data)
 
 
-class FramedOutput(ByteReceiveStream):
+class FramedOutput(OutputStream):
     """One of the output streams."""
 
     def __init__(self, frames: Demultiplexer, stream: int) -> None:
@@ -105,6 +122,15 @@ class FramedOutput(ByteReceiveStream):
         if not data:
             raise anyio.EndOfStream
         return data
+
+    def receive_nowait(self, max_bytes: int = 65536) -> bytes:
+        """Returns what has come already.
+
+        Raises:
+            anyio.WouldBlock: nothing has.
+            anyio.EndOfStream: no more will come.
+        """
+        return self._frames.take_nowait(self._stream, max_bytes)
 
     async def aclose(self) -> None:
         """Takes no more from it."""

@@ -1,24 +1,22 @@
 """A container that commands enter directly: its first process is a process of this host."""
 
 import os
-import signal
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
 
 from lm_sandbox.errors import DriverUnavailable
-from lm_sandbox.sandboxes.driver import CommandSpec, Limit, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Container
-from lm_sandbox.sandboxes.drivers.docker.confinement import Confinement, read_confinement
-from lm_sandbox.sandboxes.drivers.docker.container import WRITABLE, rlimits
+from lm_sandbox.sandboxes.drivers.docker.confinement import Confinement, outer_uid, read_confinement
+from lm_sandbox.sandboxes.drivers.docker.container import SAVED, WRITABLE, rlimits
 from lm_sandbox.sandboxes.inside.cgroups import Group, find_hierarchy, folders_of
-from lm_sandbox.sandboxes.inside.entrance import ALL_NAMESPACES, Entrance, Identity
+from lm_sandbox.sandboxes.inside.entrance import ALL_NAMESPACES, Identity
 from lm_sandbox.sandboxes.inside.launch import Launcher
-from lm_sandbox.sandboxes.inside.layout import ENVIRONMENT, FULL_BYTES, FULL_FILES, SANDBOX_UID
-from lm_sandbox.sandboxes.inside.process import ConfinedProcess
+from lm_sandbox.sandboxes.inside.layout import ENVIRONMENT, SANDBOX_UID
+from lm_sandbox.sandboxes.inside.occupied import Occupied, Premises
 
 # Where the engine remaps users there is a user namespace too, else the host's is shared.
 OWN_NAMESPACES = frozenset(ALL_NAMESPACES) - {"user"}
@@ -98,8 +96,8 @@ def _namespace(pid: int | str, name: str) -> str:
     return str(Path(f"/proc/{pid}/ns/{name}").readlink())
 
 
-class DirectSandbox:
-    """A running container; implements `Bounds`.
+class DirectSandbox(Occupied):
+    """A running container.
 
     Args:
         sandbox: Its id.
@@ -107,83 +105,51 @@ class DirectSandbox:
         container: What the engine says of it.
         init: Its first process; owned from now on.
         launcher: Forks its zygote.
+
+    Raises:
+        DriverUnavailable: it is not as it was asked for.
     """
 
     def __init__(
         self, sandbox: SandboxId, spec: SandboxSpec, container: Container, init: Init, launcher: Launcher
     ) -> None:
-        self.id = sandbox
         self.container = container.id
-        self._init = init
-        self._launcher = launcher
-        self._storage = _open_places(init)
-        self._entrance = Entrance(launcher, _identity(sandbox, spec, container, init), init.fd, self)
-
-    @property
-    def alive(self) -> bool:
-        """Whether its first process runs."""
+        self._first = init
+        premises = Premises(
+            init=init.fd,
+            init_pid=init.pid,
+            group=init.group,
+            owner=SANDBOX_UID,
+            places=SAVED,
+            disks=tuple(WRITABLE),
+            spared=frozenset({init.pid}),
+        )
         try:
-            signal.pidfd_send_signal(self._init.fd, 0)
-        except ProcessLookupError:
-            return False
-        return True
-
-    @property
-    def full(self) -> bool:
-        """Whether one of its writable places has no room left."""
-        stats = map(os.fstatvfs, self._storage)
-        return any(stat.f_bavail * stat.f_bsize < FULL_BYTES or stat.f_favail < FULL_FILES for stat in stats)
-
-    def hits(self) -> Mapping[Limit, int]:
-        """Counts how often each limit was hit so far."""
-        try:
-            return self._init.group.hits()
-        except OSError:
-            return {}  # The engine has removed the groups.
-
-    def members(self) -> Iterable[int]:
-        """Lists its processes by their numbers on the host."""
-        return self._init.group.members()
-
-    def freeze(self, *, frozen: bool) -> None:
-        """Stops or continues all of them."""
-        with suppress(OSError):
-            self._init.group.freeze(frozen=frozen)
+            init.group.open()
+            super().__init__(_identity(sandbox, spec, container, init), premises, launcher, spec.env)
+        except OSError as error:
+            init.group.forget()
+            os.close(init.fd)
+            raise DriverUnavailable(UNCONFINED_MESSAGE) from error
 
     async def confinement(self) -> Confinement:
-        """Waits until its first process is confined, which the runtime does last.
+        """Waits until its first process is confined, which the runtime does last; tells a command's user.
 
         Raises:
             DriverUnavailable: it stays without, or has ended.
         """
         with anyio.move_on_after(CONFINED_S):
             while True:
-                found = _confinement_of(self._init.pid)
+                found = _confinement_of(self._first.pid)
                 if found is not None and found.complete:
-                    return found
+                    return replace(found, uid=_user_of_commands(self._first.pid))
                 await anyio.sleep(POLL_S)
         raise DriverUnavailable(UNCONFINED_MESSAGE)
 
-    async def spawn(self, command: CommandSpec) -> ConfinedProcess:
-        """Starts a program.
-
-        Raises:
-            SandboxFailed: the container has ended.
-        """
-        return await self._entrance.spawn(command)
-
     async def end(self) -> None:
         """Kills everything in it; the engine removes the rest."""
-        self._init.group.unthrottle()
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._init.fd, signal.SIGKILL)
-        for place in self._storage:
-            os.close(place)
-        self._entrance.close()
-        self._init.group.forget()
-        os.close(self._init.fd)
-        with suppress(DriverUnavailable):
-            await self._launcher.ask("forget", {"sandbox": self.id})
+        await super().end()
+        self._first.group.forget()
 
 
 def _identity(sandbox: SandboxId, spec: SandboxSpec, container: Container, init: Init) -> Identity:
@@ -199,21 +165,8 @@ def _identity(sandbox: SandboxId, spec: SandboxSpec, container: Container, init:
     )
 
 
-def _open_places(init: Init) -> list[int]:
-    """Opens the writable places and the counters of the groups, all or none; takes the init over."""
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    places = []
-    with ExitStack() as held:
-        held.callback(os.close, init.fd)
-        try:
-            for place in WRITABLE:
-                places.append(os.open(f"/proc/{init.pid}/root{place}", flags))
-                held.callback(os.close, places[-1])
-            init.group.watch()
-        except OSError as error:
-            raise DriverUnavailable(UNCONFINED_MESSAGE) from error
-        held.pop_all()
-    return places
+def _user_of_commands(pid: int) -> int:
+    return outer_uid(Path(f"/proc/{pid}/uid_map").read_text(), SANDBOX_UID)
 
 
 def _confinement_of(pid: int) -> Confinement | None:

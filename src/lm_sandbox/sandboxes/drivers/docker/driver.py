@@ -7,13 +7,12 @@ from typing import Self
 import anyio
 import anyio.to_thread
 
-from lm_sandbox.config import DockerSettings, Settings
-from lm_sandbox.errors import DriverUnavailable, SandboxNotFound
+from lm_sandbox.config import DockerSettings
+from lm_sandbox.errors import DriverUnavailable
 from lm_sandbox.sandboxes.driver import (
+    Adopted,
     Check,
-    CommandSpec,
     Enforced,
-    Process,
     SandboxId,
     SandboxSpec,
 )
@@ -27,12 +26,13 @@ from lm_sandbox.sandboxes.drivers.docker.executed import ExecSandbox
 from lm_sandbox.sandboxes.drivers.docker.runs import all_runs, ended_run, held_run
 from lm_sandbox.sandboxes.drivers.docker.runtimes import RuntimeKind, runtime_kind
 from lm_sandbox.sandboxes.inside.launch import Launcher
+from lm_sandbox.sandboxes.inside.neighbourhood import Neighbourhood
 
 REMOVE_S = 30.0
 UNSAFE = "The Docker engine gives less isolation than asked for; 'lm-sandbox doctor' says what is missing."
 
 
-class DockerDriver:
+class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
     """Makes sandboxes with a Docker engine; implements `SandboxDriver`.
 
     Args:
@@ -44,10 +44,10 @@ class DockerDriver:
     name = "docker"
 
     def __init__(self, settings: DockerSettings, runs: Path, image: str | None = None) -> None:
+        super().__init__()
         self._settings = settings
         self._runs = runs
         self._image = image or DEFAULT_IMAGE
-        self._sandboxes: dict[SandboxId, DirectSandbox | ExecSandbox] = {}
         self._run = ""
         self._exits = AsyncExitStack()
         self._engine: Engine
@@ -102,13 +102,9 @@ class DockerDriver:
                 await self._engine.remove(container)
             raise
 
-    async def spawn(self, sandbox: SandboxId, command: CommandSpec) -> Process:
-        """Starts a program in the sandbox."""
-        made = self._sandboxes.get(sandbox)
-        if made is None:
-            raise SandboxNotFound(f"There is no sandbox {sandbox!r}.")
-        process: Process = await made.spawn(command)
-        return process
+    async def adopt(self) -> list[Adopted]:
+        """Returns nothing: what a killed server has left was removed when this one started."""
+        return []
 
     async def destroy(self, sandbox: SandboxId) -> None:
         """Ends every process of the sandbox and removes all that belongs to it."""
@@ -146,8 +142,3 @@ class DockerDriver:
         async with anyio.create_task_group() as tasks:
             for sandbox in list(self._sandboxes):
                 tasks.start_soon(self.destroy, sandbox)
-
-
-def build(settings: Settings) -> DockerDriver:
-    """Builds the driver from the settings."""
-    return DockerDriver(settings.docker, settings.data_dir / "docker", settings.sandbox.image)

@@ -16,6 +16,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from lm_sandbox.errors import DriverUnavailable, Invalid, SandboxFailed
 from lm_sandbox.sandboxes.drivers.docker.answers import Container, Created, EngineInfo, Exec
+from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
 
 LOG = logging.getLogger(__name__)
 BASE_URL = "http://docker"
@@ -73,6 +74,14 @@ class Engine:
         """
         _made(await self._ask("POST", f"/containers/{container}/start"))
 
+    async def pause(self, container: str, *, paused: bool) -> None:
+        """Halts every process of a container, or lets them go on.
+
+        Raises:
+            SandboxFailed: the container is gone or does not run.
+        """
+        _there(await self._ask("POST", f"/containers/{container}/{'pause' if paused else 'unpause'}"))
+
     async def inspect(self, container: str) -> Container:
         """Looks at a container.
 
@@ -107,6 +116,7 @@ class Engine:
             SandboxFailed: the container is gone or does not run.
         """
         order = {
+            "User": f"{SANDBOX_UID}:{SANDBOX_UID}",
             "Cmd": list(argv),
             "Env": [f"{name}={value}" for name, value in env.items()],
             "WorkingDir": "/",

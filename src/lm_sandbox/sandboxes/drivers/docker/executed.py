@@ -10,13 +10,24 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from pathlib import Path
 from time import time
 
 import anyio
-from anyio.abc import ByteReceiveStream, ByteSendStream, SocketStream
+from anyio.abc import ByteSendStream, SocketStream
 
-from lm_sandbox.errors import SandboxFailed
-from lm_sandbox.sandboxes.driver import CommandSpec, Exit, Limit, SandboxId
+from lm_sandbox.errors import SandboxFailed, Unsupported
+from lm_sandbox.sandboxes.driver import (
+    CommandSpec,
+    Exit,
+    FileChange,
+    Limit,
+    OutputStream,
+    RunState,
+    SandboxId,
+    Stats,
+    Terminal,
+)
 from lm_sandbox.sandboxes.drivers.docker.confinement import Confinement, outer_uid, read_confinement
 from lm_sandbox.sandboxes.drivers.docker.demultiplexer import (
     STDERR,
@@ -26,8 +37,11 @@ from lm_sandbox.sandboxes.drivers.docker.demultiplexer import (
     SocketInput,
 )
 from lm_sandbox.sandboxes.drivers.docker.engine import VANISHED, Engine
+from lm_sandbox.sandboxes.files import SandboxFiles
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
+from lm_sandbox.sandboxes.inside.neighbourhood import Network
 from lm_sandbox.sandboxes.inside.tree import COOKIE
+from lm_sandbox.sandboxes.terminal import TerminalSpec
 
 # So that a missing folder or program is told in the same way by every runtime.
 START = ("/bin/sh", "-c", 'cd -- "$1" || exit 126; shift; exec "$@"', "lm-sandbox")
@@ -62,6 +76,7 @@ for round in {{1..200}}; do
 done 2>/dev/null
 """
 SHELL = "/bin/bash"
+WHY = "commands are execs of the Docker engine. Run the server as root beside an engine that uses runc."
 LAST_CODE = 128
 POLL_S = 0.02
 KILL_S = 15.0
@@ -96,8 +111,9 @@ class ExecProcess:
         self, connection: SocketStream, frames: Demultiplexer, control: Control, *, stdin: bool
     ) -> None:
         self.stdin: ByteSendStream | None = SocketInput(connection) if stdin else None
-        self.stdout: ByteReceiveStream = FramedOutput(frames, STDOUT)
-        self.stderr: ByteReceiveStream = FramedOutput(frames, STDERR)
+        self.stdout: OutputStream = FramedOutput(frames, STDOUT)
+        self.stderr: OutputStream = FramedOutput(frames, STDERR)
+        self.channel: OutputStream | None = None
         self._connection = connection
         self._frames = frames
         self._control = control
@@ -127,12 +143,65 @@ class ExecProcess:
             await self._control.kill()
             tasks.cancel_scope.cancel()
 
+    def mark(self) -> None:
+        """Does nothing; an exec has neither moments nor limits that it could tell."""
+
+    async def interrupt(self, number: int) -> None:
+        """Refuses.
+
+        Raises:
+            Unsupported: the engine cannot signal one process alone.
+        """
+        raise Unsupported(f"A command cannot get signal {number} alone here; {WHY}")
+
+    def limits_hit(self) -> frozenset[Limit]:
+        """Tells none; that of memory comes with the exit."""
+        return frozenset()
+
     async def aclose(self) -> None:
         """Closes the streams."""
         await self._connection.aclose()
 
 
-class ExecSandbox:
+class Unentered:
+    """What only works where the server itself can enter a container."""
+
+    @property
+    def files(self) -> SandboxFiles:
+        """Refuses."""
+        raise Unsupported(f"Files cannot be reached here; {WHY}")
+
+    @property
+    def network(self) -> Network:
+        """Refuses."""
+        raise Unsupported(f"Nothing can be reached from here, nor be connected to; {WHY}")
+
+    async def open_terminal(self, spec: TerminalSpec) -> Terminal:
+        """Refuses."""
+        del spec
+        raise Unsupported(f"There are no terminals here; {WHY}")
+
+    async def save(self, folder: Path) -> int:
+        """Refuses."""
+        del folder
+        raise Unsupported(f"There are no snapshots here; {WHY}")
+
+    async def load(self, folder: Path) -> None:
+        """Refuses."""
+        del folder
+        raise Unsupported(f"There are no snapshots here; {WHY}")
+
+    async def changes(self, folder: Path) -> list[FileChange]:
+        """Refuses."""
+        del folder
+        raise Unsupported(f"There are no snapshots here; {WHY}")
+
+    def stats(self) -> Stats:
+        """Tells nothing: the engine takes two seconds for it."""
+        return Stats()
+
+
+class ExecSandbox(Unentered):
     """A running container whose commands the engine starts.
 
     Args:
@@ -153,7 +222,10 @@ class ExecSandbox:
 
         Raises:
             SandboxFailed: the container has ended.
+            Unsupported: it would need a channel of its own.
         """
+        if command.channel:
+            raise Unsupported(f"There are no shells that stay here; {WHY}")
         cookie = f"{self.id}-{next(self._numbers)}"
         argv = (*START, command.cwd, *command.argv)
         env = {**command.env, COOKIE: cookie}
@@ -166,6 +238,16 @@ class ExecSandbox:
             kill=partial(self._kill, cookie),
         )
         return ExecProcess(connection, Demultiplexer(output), control, stdin=command.stdin)
+
+    async def set_state(self, state: RunState) -> None:
+        """Lets it run or halts it; its processes cannot be ended alone.
+
+        Raises:
+            Unsupported: they would have to be.
+        """
+        if state is RunState.STOPPED:
+            raise Unsupported(f"A sandbox cannot be stopped here; {WHY}")
+        await self._engine.pause(self.container, paused=state is RunState.PAUSED)
 
     async def end(self) -> None:
         """Tells commands that they end with the sandbox; the engine does the rest."""

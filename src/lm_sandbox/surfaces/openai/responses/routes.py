@@ -78,7 +78,7 @@ async def _sandbox(body: ResponseCreate, caller: Principal, deps: Services) -> s
         return None
     if isinstance(shell.environment, ContainerReference):
         return deps.sandboxes.get(caller, shell.environment.container_id).id
-    return (await deps.sandboxes.create(caller, NewSandbox(name="response"))).id
+    return (await deps.sandboxes.create(caller, NewSandbox(metadata={"made_for": "response"}))).id
 
 
 async def _nobody(event: StreamEvent) -> None:

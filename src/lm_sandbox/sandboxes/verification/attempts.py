@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 
 THROUGH = "THROUGH"
+# The variable of the server's environment that holds a secret.
+CANARY = "LM_SANDBOX_CANARY"
+# The numbers of system calls below are this machine's.
+MACHINE = "x86_64"
 PYTHON = "/usr/bin/python3"
 
 
@@ -106,6 +110,10 @@ ATTEMPTS = [
     )),
     Attempt("server", "its environment", "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -q CANARY && echo THROUGH"),
     Attempt("server", "its command lines", "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -qE 'lm.sandbox[/]|pytes[t]|launche[r]' && echo THROUGH"),
+    Attempt("server", "the init's memory", "head -c 1 /proc/1/mem 2>/dev/null && echo THROUGH"),
+    Attempt("server", "the init's memory map", "grep -q . /proc/1/maps 2>/dev/null && echo THROUGH"),
+    Attempt("server", "the init's environment", "cat /proc/1/environ 2>/dev/null && echo THROUGH"),
+    Attempt("server", "the init's program", "readlink /proc/1/exe 2>/dev/null && echo THROUGH"),
     Attempt("server", "the init's descriptors", "ls -l /proc/1/fd 2>/dev/null | grep -qE 'socket|pipe|/home|/root' && echo THROUGH"),
     Attempt("server", "processes of the host", 'test "$(ls /proc | grep -c "^[0-9]")" -gt 8 && echo THROUGH'),
     Attempt("server", "sockets of the host", "ls /run/docker.sock /var/run/docker.sock /run/dbus/system_bus_socket 2>/dev/null | grep -q . && echo THROUGH"),
@@ -126,6 +134,7 @@ ATTEMPTS = [
     Attempt("privileges", "raise the descriptor limit", "ulimit -n 1000000 2>/dev/null && echo THROUGH"),
     Attempt("terminals", "push input with TIOCSTI", _python("import fcntl, pty\nm, s = pty.openpty()\nfcntl.ioctl(s, 0x5412, b'x'); print('THROUGH')")),
     Attempt("terminals", "TIOCSTI with high bits", _python("import pty\nm, s = pty.openpty()\nthrough(libc.ioctl(s, ctypes.c_ulong(0x100005412), b'x'))")),
+    Attempt("terminals", "change the line discipline", _python("import fcntl, pty\nm, s = pty.openpty()\nfcntl.ioctl(s, 0x5423, bytes(4)); print('THROUGH')")),
     Attempt("terminals", "TIOCLINUX", _python("through(libc.ioctl(0, 0x541C, b'\\x02'))")),
     *(Attempt("system calls", name, _python(code)) for name, code in SYSCALLS_X86.items()),
     *(Attempt("network", name, _python(f"{code}; print('THROUGH')")) for name, code in SOCKETS.items()),

@@ -1,0 +1,78 @@
+"""`lm-sandbox verify`: tries to break out of a sandbox on this machine, and reports what held."""
+
+import json
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from lm_sandbox import __version__
+from lm_sandbox.app import build_driver
+from lm_sandbox.config import Settings
+from lm_sandbox.errors import DriverUnavailable
+from lm_sandbox.sandboxes.driver import Enforced
+from lm_sandbox.sandboxes.verification.attempts import ATTEMPTS, MACHINE
+from lm_sandbox.sandboxes.verification.verify import Outcome, can_verify, verification
+
+SHOWN_CHARACTERS = 300
+
+
+async def report(settings: Settings, *, as_json: bool) -> int:
+    """Makes every attempt and prints what came of it; returns 1 where anything got through.
+
+    Raises:
+        DriverUnavailable: this host cannot isolate, or is not of the kind that the attempts know.
+    """
+    if not can_verify():
+        raise DriverUnavailable(f"The attempts are written for {MACHINE}; this is {platform.machine()}.")
+    outcomes: list[Outcome] = []
+    progress = Progress(transient=True, console=Console(stderr=True), disable=as_json)
+    async with build_driver(settings.for_one_use()) as driver, verification(driver) as (sandbox, enforced):
+        with progress:
+            for attempt in progress.track(ATTEMPTS, description="Trying to break out"):
+                outcomes.append(await sandbox.run(attempt))  # noqa: PERF401 - told as it goes
+    if as_json:
+        print(json.dumps(_as_json(outcomes, enforced)))  # noqa: T201
+    else:
+        _print(outcomes, enforced)
+    return 0 if all(outcome.held for outcome in outcomes) else 1
+
+
+def _as_json(outcomes: Sequence[Outcome], enforced: Enforced) -> dict[str, object]:
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "kernel": platform.release(),
+        "driver": enforced.driver,
+        "limits": dict(enforced.limits),
+        "attempts": [
+            {"group": o.attempt.group, "name": o.attempt.name, "held": o.held, "output": o.output}
+            for o in outcomes
+        ],
+        "held": all(outcome.held for outcome in outcomes),
+    }
+
+
+def _print(outcomes: Sequence[Outcome], enforced: Enforced) -> None:
+    console = Console(highlight=False)
+    now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    what = f"lm-sandbox {__version__}, driver {enforced.driver}, Linux {platform.release()}"
+    console.print(f"{now}, {what}", soft_wrap=True)
+    table = Table("group", "tried", "held")
+    for group in dict.fromkeys(outcome.attempt.group for outcome in outcomes):
+        own = [outcome for outcome in outcomes if outcome.attempt.group == group]
+        held = sum(outcome.held for outcome in own)
+        table.add_row(group, str(len(own)), f"[{'green' if held == len(own) else 'red'}]{held}[/]")
+    console.print(table)
+    failed = [outcome for outcome in outcomes if not outcome.held]
+    for outcome in failed:
+        what = "got through" if outcome.got_through else "left the sandbox unwell"
+        console.print(f"[bold red]{outcome.attempt.group}: {outcome.attempt.name}[/] {what}", soft_wrap=True)
+        console.print(outcome.output[:SHOWN_CHARACTERS], markup=False, soft_wrap=True)
+    if failed:
+        console.print(f"[bold red]{len(failed)} of {len(outcomes)} attempts got through.[/] See SECURITY.md.")
+    else:
+        console.print(f"[bold green]All {len(outcomes)} attempts were in vain.[/]")

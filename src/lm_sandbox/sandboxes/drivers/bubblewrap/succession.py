@@ -1,0 +1,133 @@
+"""What a server leaves to the one that comes after it was killed: its sandboxes, with all that holds them."""
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lm_sandbox.sandboxes.driver import Limits, Process, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox, Holding
+from lm_sandbox.sandboxes.drivers.bubblewrap.uids import UidPool
+from lm_sandbox.sandboxes.inside.cgroups import Group
+from lm_sandbox.sandboxes.inside.entrance import PROCESS, STDIN
+from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
+
+SANDBOX, ZYGOTE = "sandbox", "zygote"
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """A sandbox that an earlier server has left.
+
+    Attributes:
+        sandbox: As what it is known to callers.
+        made: The sandbox.
+        processes: Those of its programs that have names.
+    """
+
+    sandbox: SandboxId
+    made: BubblewrapSandbox
+    processes: dict[str, Process]
+
+
+class Succession:
+    """Hands sandboxes down by way of the launcher, and takes over those that were.
+
+    Args:
+        launcher: Outlives its server.
+        uids: Whose leases go with them; None where every sandbox has the server's own user.
+    """
+
+    def __init__(self, launcher: Launcher, uids: UidPool | None) -> None:
+        self._launcher = launcher
+        self._uids = uids
+
+    async def hand_down(self, sandbox: SandboxId, made: BubblewrapSandbox, spec: SandboxSpec) -> None:
+        """Has the launcher keep a sandbox.
+
+        Raises:
+            DriverUnavailable: the launcher is gone.
+        """
+        holding = made.holding
+        group = holding.group
+        note = _Note(
+            known_as=sandbox,
+            limits=spec.limits,
+            env=dict(spec.env),
+            uid=holding.uid,
+            init_pid=holding.init_pid,
+            cgroup_version=group.version if group else None,
+            cgroups=dict(group.folders) if group else {},
+        )
+        fds = [holding.init]
+        if self._uids is not None and holding.uid is not None:
+            fds.append(self._uids.lease_of(holding.uid))
+        await self._launcher.keep(made.id, SANDBOX, note.write(), fds)
+
+    async def inherit(self) -> list[Inherited]:
+        """Takes over what an earlier server has handed down, as far as it still lives.
+
+        Raises:
+            DriverUnavailable: the launcher is gone.
+        """
+        kept: defaultdict[str, dict[str, Kept]] = defaultdict(dict)
+        for one in await self._launcher.recall():
+            kept[one.sandbox][one.name] = one
+        found = [await self._inherit(own) for own in kept.values() if SANDBOX in own]
+        return [inherited for inherited in found if inherited is not None]
+
+    async def _inherit(self, kept: dict[str, Kept]) -> Inherited | None:
+        sandbox = kept[SANDBOX]
+        note = _Note.read(sandbox.note)
+        init, *lease = sandbox.fds
+        if self._uids is not None and note.uid is not None:
+            self._uids.adopt(note.uid, lease[0])
+        made = None
+        with suppress(OSError):
+            made = self._make(sandbox.sandbox, init, note)
+        if made is None:
+            for one in kept.values():
+                for fd in one.fds if one is not sandbox else [init]:
+                    os.close(fd)
+            await self._launcher.ask("forget", {"sandbox": sandbox.sandbox})
+            return None
+        processes = [one for name, one in kept.items() if name.startswith((PROCESS, STDIN))]
+        named = await made.adopt(kept[ZYGOTE].fds[0], processes) if ZYGOTE in kept else {}
+        return Inherited(SandboxId(note.known_as), made, dict(named))
+
+    def _make(self, sandbox: str, init: int, note: "_Note") -> BubblewrapSandbox:
+        group = None
+        if note.cgroup_version is not None:
+            group = Group(note.cgroup_version, note.cgroups)
+            group.open()
+        spec = SandboxSpec(limits=note.limits, env=note.env)
+        holding = Holding(note.uid, group, init, note.init_pid)
+        return BubblewrapSandbox(SandboxId(sandbox), spec, holding, self._launcher)
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What has to be known of a sandbox beside its descriptors."""
+
+    known_as: str
+    limits: Limits
+    env: Mapping[str, str]
+    uid: int | None
+    init_pid: int
+    cgroup_version: int | None
+    cgroups: Mapping[str, Path]
+
+    def write(self) -> str:
+        return json.dumps(
+            {**asdict(self), "cgroups": {name: str(path) for name, path in self.cgroups.items()}}
+        )
+
+    @classmethod
+    def read(cls, text: str) -> "_Note":
+        told: dict[str, Any] = json.loads(text)
+        cgroups = {name: Path(path) for name, path in told.pop("cgroups").items()}
+        return cls(limits=Limits(**told.pop("limits")), cgroups=cgroups, **told)

@@ -1,0 +1,270 @@
+"""A sandbox on this host, whatever made it: a first process in namespaces of its own."""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from lm_sandbox.errors import DriverUnavailable, SandboxFailed, Unsupported
+from lm_sandbox.sandboxes.driver import CommandSpec, FileChange, Limit, RunState, Stats
+from lm_sandbox.sandboxes.inside import storage
+from lm_sandbox.sandboxes.inside.cgroups import Group
+from lm_sandbox.sandboxes.inside.confined_files import ConfinedFiles
+from lm_sandbox.sandboxes.inside.entrance import Entrance, Identity
+from lm_sandbox.sandboxes.inside.file_questions import Questions
+from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
+from lm_sandbox.sandboxes.inside.layout import FULL_BYTES, FULL_FILES
+from lm_sandbox.sandboxes.inside.netns import NetworkNamespace
+from lm_sandbox.sandboxes.inside.process import ConfinedProcess
+from lm_sandbox.sandboxes.inside.pty import ConfinedTerminal
+from lm_sandbox.sandboxes.inside.tree import kill_all
+from lm_sandbox.sandboxes.terminal import TerminalSpec
+
+END_S = 10.0
+PATH_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """What a sandbox consists of on the host.
+
+    Attributes:
+        init: A pidfd of its first process.
+        init_pid: That process's number.
+        group: Its control groups, where there are any.
+        owner: The host user that its files belong to; None for the server's own.
+        places: Its writable places by the names under which they are saved.
+        disks: Those that are file systems of their own.
+        spared: Processes that do not end when it is stopped.
+    """
+
+    init: int
+    init_pid: int
+    group: Group | None
+    owner: int | None
+    places: Mapping[str, str]
+    disks: tuple[str, ...]
+    spared: frozenset[int]
+
+
+class Occupied:
+    """A sandbox whose first process is up; implements `Bounds`.
+
+    Attributes:
+        id: Names it to the launcher.
+        env: Variables of every command.
+
+    Args:
+        identity: What a command in it becomes.
+        premises: What it consists of; owned from now on.
+        launcher: Forks its zygote.
+        env: Variables of every command.
+
+    Raises:
+        OSError: it has ended already.
+    """
+
+    def __init__(
+        self, identity: Identity, premises: Premises, launcher: Launcher, env: Mapping[str, str]
+    ) -> None:
+        self.id = identity.sandbox
+        self.env = dict(env)
+        self.premises = premises
+        self._group = premises.group
+        self._launcher = launcher
+        self._paused = False
+        self._init, self._init_pid = premises.init, premises.init_pid
+        with ExitStack() as held:
+            # Held open, so that it never becomes the root of another process with the same number.
+            self._root_fd = os.open(f"/proc/{self._init_pid}/root", PATH_FLAGS)
+            held.callback(os.close, self._root_fd)
+            self._root = Path(f"/proc/{os.getpid()}/fd/{self._root_fd}")
+            self._disks = []
+            for disk in premises.disks:
+                self._disks.append(os.open(f"{self._root}{disk}", PATH_FLAGS | os.O_NOFOLLOW))
+                held.callback(os.close, self._disks[-1])
+            self._open_files = held.pop_all()
+        self._entrance = Entrance(launcher, identity, self._init, self)
+        self.files = ConfinedFiles(Questions(launcher, identity, self._init, lambda: self.alive))
+        self.network = NetworkNamespace(launcher, self._init_pid, lambda: self.alive)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its init runs."""
+        try:
+            signal.pidfd_send_signal(self._init, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    @property
+    def full(self) -> bool:
+        """Whether its writable places have no room left."""
+        with suppress(OSError):
+            stats = [os.fstatvfs(disk) for disk in self._disks]
+            return any(one.f_bavail * one.f_bsize < FULL_BYTES or one.f_favail < FULL_FILES for one in stats)
+        return False
+
+    def hits(self) -> Mapping[Limit, int]:
+        """Counts how often each limit was hit so far."""
+        with suppress(OSError):
+            return self._group.hits() if self._group else {}
+        return {}  # Whoever made the groups has removed them.
+
+    def members(self) -> Iterable[int]:
+        """Lists its processes by their numbers on the host."""
+        return self._group.members() if self._group else _in_namespace(self._init_pid)
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Stops or continues all of them; nothing goes on in a paused sandbox."""
+        if self._group is not None and not self._paused:
+            with suppress(OSError):
+                self._group.freeze(frozen=frozen)
+
+    async def spawn(self, command: CommandSpec) -> ConfinedProcess:
+        """Starts a program.
+
+        Raises:
+            SandboxFailed: the sandbox is dead.
+        """
+        return await self._entrance.spawn(replace(command, env={**self.env, **command.env}))
+
+    async def open_terminal(self, spec: TerminalSpec) -> ConfinedTerminal:
+        """Starts a program on a pseudo-terminal.
+
+        Raises:
+            NoCapacity: the kernel gives no more of them.
+            SandboxFailed: the sandbox is dead.
+        """
+        return await self._entrance.open_terminal(replace(spec, env={**self.env, **spec.env}))
+
+    async def warm_up(self) -> None:
+        """Starts what the first command would have to wait for.
+
+        Raises:
+            SandboxFailed: the sandbox is dead.
+        """
+        await self._entrance.warm_up()
+
+    async def adopt(self, zygote: int, processes: Iterable[Kept]) -> dict[str, ConfinedProcess]:
+        """Takes over its zygote and its named programs from an earlier server."""
+        paused = self._group is not None and self._group.can_freeze and self._group.frozen
+        # A halted zygote would tell nothing.
+        self.freeze(frozen=False)
+        named = await self._entrance.adopt(zygote, processes)
+        if paused:
+            await self.set_state(RunState.PAUSED)
+        return named
+
+    async def set_state(self, state: RunState) -> None:
+        """Lets it run, halts its processes, or ends them.
+
+        Raises:
+            SandboxFailed: it died.
+            Unsupported: there is no cgroup to halt.
+        """
+        if not self.alive:
+            raise SandboxFailed("The sandbox has ended on its own; make a new one.")
+        if state is RunState.PAUSED:
+            await self._halt()
+            self._paused = True
+            return
+        self._paused = False
+        self.freeze(frozen=False)
+        if state is RunState.STOPPED:
+            await self._end_processes()
+
+    async def save(self, folder: Path) -> int:
+        """Copies its files, as they are at one moment, and returns the bytes that takes."""
+        async with self._halted():
+            return await anyio.to_thread.run_sync(storage.save, self._root, self.premises.places, folder)
+
+    async def changes(self, folder: Path) -> list[FileChange]:
+        """Tells which files are not as they were saved."""
+        async with self._halted():
+            return await anyio.to_thread.run_sync(
+                lambda: list(storage.compare(folder, self._root, self.premises.places))
+            )
+
+    async def load(self, folder: Path) -> None:
+        """Ends its processes and puts saved files in the place of its own.
+
+        Raises:
+            Unsupported: without a cgroup it is not known whether all have ended.
+        """
+        if self._group is None:
+            raise Unsupported("This host has no control group that says what runs in a sandbox.")
+        await self._end_processes()
+        premises = self.premises
+        await anyio.to_thread.run_sync(storage.load, folder, self._root, premises.places, premises.owner)
+
+    @asynccontextmanager
+    async def _halted(self) -> AsyncIterator[None]:
+        """Halts its processes for a while, so that none can change what is looked at."""
+        await self._halt()
+        try:
+            yield
+        finally:
+            self.freeze(frozen=False)
+
+    async def _halt(self) -> None:
+        if self._group is None or not self._group.can_freeze:
+            raise Unsupported("This host has no control group that could halt a sandbox.")
+        self.freeze(frozen=True)
+        with anyio.fail_after(END_S):
+            while not self._group.frozen:  # noqa: ASYNC110 - the kernel sets no event
+                await anyio.sleep(0.002)
+
+    async def _end_processes(self) -> None:
+        ended = await anyio.to_thread.run_sync(kill_all, self.members, self._freeze, self.premises.spared)
+        if not ended:
+            raise SandboxFailed("The processes of the sandbox do not end; delete it.")
+        self._entrance.stop()
+
+    def stats(self) -> Stats:
+        """Tells what it uses now."""
+        used = self._group.stats() if self._group else Stats(pids=len(list(self.members())))
+        with suppress(OSError):
+            stats = [os.fstatvfs(disk) for disk in self._disks]
+            taken = sum((one.f_blocks - one.f_bfree) * one.f_bsize for one in stats)
+            return replace(used, disk_bytes=taken)
+        return used
+
+    async def end(self) -> None:
+        """Kills everything in it, lets go of it, and has the launcher forget it."""
+        self._paused = False
+        self.freeze(frozen=False)
+        if self._group is not None:
+            self._group.unthrottle()
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._init, signal.SIGKILL)
+        self._open_files.close()
+        self._entrance.close()
+        self.files.close()
+        with anyio.move_on_after(END_S):
+            await anyio.wait_readable(self._init)
+        os.close(self._init)
+        with suppress(DriverUnavailable):
+            await self._launcher.ask("forget", {"sandbox": self.id})
+
+    def _freeze(self, frozen: bool) -> None:
+        self.freeze(frozen=frozen)
+
+
+def _in_namespace(init_pid: int) -> list[int]:
+    """Lists the processes of a pid namespace, where no cgroup does."""
+    with suppress(OSError):
+        wanted = Path(f"/proc/{init_pid}/ns/pid").readlink()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != init_pid:
+                with suppress(OSError):
+                    if (entry / "ns/pid").readlink() == wanted:
+                        found.append(int(entry.name))
+        return found
+    return []

@@ -1,0 +1,138 @@
+"""The files of a sandbox, copied out, copied in and compared, while nothing in it runs.
+
+Only used on a sandbox whose processes are halted or ended: names are followed from outside, and a
+process inside could else put a link in their place.
+"""
+
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lm_sandbox.errors import NoCapacity, SandboxFailed
+from lm_sandbox.sandboxes.driver import ChangeKind, FileChange
+
+Places = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is compared of one file; of a folder only that it is one, and its mode."""
+
+    mode: int
+    size: int = 0
+    changed_ns: int = 0
+    target: str = ""
+
+
+def save(root: Path, places: Places, folder: Path) -> int:
+    """Copies the writable places to a new folder and returns how many bytes that takes.
+
+    Args:
+        root: The sandbox's root, seen from outside.
+        places: The writable places by the names under which they are saved.
+        folder: Where to, which must not exist.
+
+    Raises:
+        NoCapacity: the disk is full.
+    """
+    folder.mkdir(mode=0o700, parents=True)
+    for name, place in places.items():
+        _copy(_inside(root, place), folder / name)
+    return _bytes_taken(folder)
+
+
+def load(folder: Path, root: Path, places: Places, uid: int | None) -> None:
+    """Puts saved files in the place of all that is there.
+
+    Args:
+        folder: What `save` made.
+        root: The root of a sandbox without processes.
+        places: As they were saved.
+        uid: The sandbox's host user, to whom they then belong; None leaves the owner.
+
+    Raises:
+        SandboxFailed: the files do not fit.
+    """
+    for name, place in places.items():
+        top = _inside(root, place)
+        _empty(top)
+        try:
+            _copy(folder / name, top)
+        except NoCapacity as error:
+            raise SandboxFailed("The snapshot does not fit in; raise the sandbox's disk limit.") from error
+        if uid is not None:
+            _give(top, uid)
+
+
+def compare(folder: Path, root: Path, places: Places) -> Iterator[FileChange]:
+    """Tells what is different now from what was saved, by path."""
+    for name, place in places.items():
+        before, after = dict(_entries(folder / name)), dict(_entries(_inside(root, place)))
+        for path in sorted(before.keys() | after.keys()):
+            if path not in before:
+                yield FileChange(ChangeKind.CREATED, f"{place}/{path}")
+            elif path not in after:
+                yield FileChange(ChangeKind.DELETED, f"{place}/{path}")
+            elif before[path] != after[path]:
+                yield FileChange(ChangeKind.MODIFIED, f"{place}/{path}")
+
+
+def _inside(root: Path, place: str) -> Path:
+    return root / place.lstrip("/")
+
+
+def _copy(source: Path, target: Path) -> None:
+    flags = ["--archive", "--sparse=always", "--reflink=auto", "--no-target-directory"]
+    done = subprocess.run(
+        ["cp", *flags, "--", str(source), str(target)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env={"PATH": os.defpath, "LC_ALL": "C"},
+        check=False,
+    )
+    if done.returncode != 0:
+        if b"No space left" in done.stderr or b"Disk quota" in done.stderr:
+            raise NoCapacity("There is no room for the files of the sandbox.")
+        raise SandboxFailed("The files of the sandbox could not be copied.")
+
+
+def _empty(top: Path) -> None:
+    with os.scandir(top) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                Path(entry.path).unlink()
+
+
+def _give(top: Path, uid: int) -> None:
+    for _, folders, files, fd in os.fwalk(top, follow_symlinks=False):
+        os.chown(fd, uid, uid)
+        for name in (*folders, *files):
+            os.chown(name, uid, uid, dir_fd=fd, follow_symlinks=False)
+
+
+def _bytes_taken(folder: Path) -> int:
+    return sum(
+        os.stat(name, dir_fd=fd, follow_symlinks=False).st_blocks * 512
+        for _, _, files, fd in os.fwalk(folder, follow_symlinks=False)
+        for name in files
+    )
+
+
+def _entries(top: Path) -> Iterator[tuple[str, Entry]]:
+    base = str(top)
+    for path, folders, files, fd in os.fwalk(top, follow_symlinks=False):
+        for name in (*folders, *files):
+            found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            relative = os.path.relpath(f"{path}/{name}", base)
+            if stat.S_ISDIR(found.st_mode):
+                yield relative, Entry(found.st_mode)
+            elif stat.S_ISLNK(found.st_mode):
+                yield relative, Entry(found.st_mode, target=os.readlink(name, dir_fd=fd))
+            else:
+                yield relative, Entry(found.st_mode, found.st_size, found.st_mtime_ns)

@@ -1,0 +1,1 @@
+"""The parts of the egress proxy: parsers without I/O, and what moves bytes."""

@@ -1,0 +1,152 @@
+"""Which sandboxes there are, whose they are, and which were deleted."""
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from lm_sandbox.config import SandboxSettings
+from lm_sandbox.errors import Conflict, Gone, NoCapacity, SandboxNotFound
+from lm_sandbox.identity.principals import Principal, Scope
+from lm_sandbox.sandboxes.admission import admit_lifetime
+from lm_sandbox.sandboxes.command_book import CommandBook
+from lm_sandbox.sandboxes.command_store import CommandStore
+from lm_sandbox.sandboxes.driver import MIB, Enforced, SandboxId
+from lm_sandbox.sandboxes.paging import page_of
+from lm_sandbox.sandboxes.sandbox import NewSandbox, Sandbox, SandboxState, Selection
+from lm_sandbox.sandboxes.sandbox_store import SandboxRecord
+from lm_sandbox.sandboxes.shell_book import ShellBook
+
+REMEMBERED_DELETIONS = 10_000
+RETRY_AFTER_S = 10
+
+
+class SandboxRegistry:
+    """The sandboxes of one server.
+
+    Args:
+        settings: Bounds.
+        spool: A folder for long outputs.
+        clock: Seconds that only go up.
+    """
+
+    def __init__(self, settings: SandboxSettings, spool: Path, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._clock = clock
+        self._sandboxes: dict[SandboxId, Sandbox] = {}
+        self._deleted: OrderedDict[SandboxId, str] = OrderedDict()
+
+    def __iter__(self) -> Iterator[Sandbox]:
+        return iter(list(self._sandboxes.values()))
+
+    def add(self, principal: Principal, new: NewSandbox) -> Sandbox:
+        """Enters a sandbox that is about to be made.
+
+        Raises:
+            Conflict: the principal has one of this name.
+            Invalid: a time is over the server's.
+            NoCapacity: as many as allowed exist.
+        """
+        if len(self._sandboxes) >= self._settings.max_sandboxes:
+            raise NoCapacity(
+                f"All {self._settings.max_sandboxes} sandboxes are in use; delete one or wait.",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        if new.name is not None:
+            self.check_name(principal.id, new.name)
+        sandbox_id = SandboxId(f"sb_{secrets.token_hex(8)}")
+        now = datetime.now(UTC)
+        sandbox = Sandbox(
+            id=sandbox_id,
+            owner=principal.id,
+            name=new.name or sandbox_id,
+            metadata=dict(new.metadata),
+            created_at=now,
+            last_active_at=now,
+            born=self._clock(),
+            idle_since=self._clock(),
+            lifetime=admit_lifetime(new.lifetime, self._settings),
+            commands=self._book(sandbox_id),
+            shells=ShellBook(self._settings.shells),
+        )
+        self._sandboxes[sandbox_id] = sandbox
+        return sandbox
+
+    def restore(self, record: SandboxRecord, enforced: Enforced | None) -> Sandbox:
+        """Enters a sandbox of an earlier server; it has failed where nothing holds it any more."""
+        ago = partial(self._ago, datetime.now(UTC))
+        sandbox = Sandbox(
+            id=SandboxId(record.id),
+            owner=record.owner,
+            name=record.name,
+            metadata=record.metadata,
+            created_at=record.created_at,
+            last_active_at=record.last_active_at,
+            born=ago(record.created_at),
+            idle_since=ago(record.last_active_at),
+            lifetime=record.lifetime,
+            commands=self._book(record.id),
+            shells=ShellBook(self._settings.shells),
+            state=SandboxState.FAILED if enforced is None else record.state,
+            enforced=enforced,
+        )
+        self._sandboxes[sandbox.id] = sandbox
+        return sandbox
+
+    def _ago(self, now: datetime, then: datetime) -> float:
+        return self._clock() - max(0.0, (now - then).total_seconds())
+
+    def _book(self, sandbox_id: str) -> CommandBook:
+        store = CommandStore(self._spool / sandbox_id)
+        return CommandBook(self._spool, store, self._settings.spool_mib * MIB)
+
+    def find(self, principal: Principal, sandbox_id: str) -> Sandbox:
+        """Finds one of the principal's sandboxes.
+
+        Raises:
+            Forbidden: the principal lacks the scope.
+            SandboxNotFound: the principal has none of this id.
+            Gone: it was deleted.
+        """
+        principal.require(Scope.SANDBOXES)
+        key = SandboxId(sandbox_id)
+        sandbox = self._sandboxes.get(key)
+        if sandbox is not None and principal.owns(sandbox.owner):
+            return sandbox
+        if key in self._deleted and principal.owns(self._deleted[key]):
+            raise Gone(f"The sandbox {sandbox_id} was deleted.")
+        raise SandboxNotFound(f"There is no sandbox {sandbox_id!r}.")
+
+    def page(
+        self, principal: Principal, selection: Selection, after: str | None, limit: int
+    ) -> tuple[list[Sandbox], bool]:
+        """Lists the principal's sandboxes, oldest first, and tells whether there are more."""
+        principal.require(Scope.SANDBOXES)
+        own = [one for one in self if principal.owns(one.owner) and selection.takes(one)]
+        return page_of(own, after, limit)
+
+    def check_name(self, owner: str, name: str) -> None:
+        """Refuses a name that the owner has given already.
+
+        Raises:
+            Conflict: another sandbox has it.
+        """
+        for other in self:
+            if other.owner == owner and other.name == name:
+                raise Conflict(f"You have a sandbox named {name!r} already: {other.id}.")
+
+    def forget(self, sandbox: Sandbox) -> bool:
+        """Takes out one that never came up, and tells whether it was there."""
+        return self._sandboxes.pop(sandbox.id, None) is not None
+
+    def bury(self, sandbox: Sandbox) -> bool:
+        """Takes out one that is deleted, remembers that it was there, and tells whether it was."""
+        if not self.forget(sandbox):
+            return False
+        self._deleted[sandbox.id] = sandbox.owner
+        if len(self._deleted) > REMEMBERED_DELETIONS:
+            self._deleted.popitem(last=False)
+        return True

@@ -1,0 +1,127 @@
+"""Runs every attempt to break out against a driver and tells what came of it."""
+
+import os
+import platform
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lm_sandbox.sandboxes.commands import CommandRequest, CommandResult, run_command
+from lm_sandbox.sandboxes.driver import MIB, Enforced, Limits, SandboxDriver, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.verification.attempts import CANARY, MACHINE, THROUGH, Attempt
+
+SPEC = SandboxSpec(limits=Limits(memory_bytes=192 * MIB, disk_bytes=32 * MIB, pids=64, open_files=128))
+ATTEMPT_S = 20.0
+OUTPUT_BYTES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one attempt.
+
+    Attributes:
+        attempt: What was tried.
+        got_through: Whether it broke out.
+        well: Whether the sandbox took commands afterwards.
+        output: What the attempt wrote.
+    """
+
+    attempt: Attempt
+    got_through: bool
+    well: bool
+    output: str
+
+    @property
+    def held(self) -> bool:
+        """Whether the sandbox held."""
+        return self.well and not self.got_through
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What an attempt may look for on the host.
+
+    Attributes:
+        file: Holds a secret of the server.
+        port: Something listens there, on the host's loopback.
+    """
+
+    file: Path
+    port: int
+
+
+def can_verify() -> bool:
+    """Whether the attempts know this machine's system calls."""
+    return platform.machine() == MACHINE
+
+
+@contextmanager
+def bait() -> Iterator[Host]:
+    """Puts up what attempts are after: a secret in the environment, one in a file, and an open port."""
+    os.environ[CANARY] = secrets.token_hex(8)
+    try:
+        with TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
+            file = Path(folder) / "secret"
+            file.write_text("a secret of the server\n")
+            yield Host(file, server.getsockname()[1])
+    finally:
+        del os.environ[CANARY]
+
+
+class Verification:
+    """One sandbox in which attempts are made.
+
+    Args:
+        driver: A driver that was started.
+        host: What the attempts are after.
+        sandbox: The id of a sandbox that is made for them.
+    """
+
+    def __init__(self, driver: SandboxDriver, host: Host, sandbox: SandboxId) -> None:
+        self._driver = driver
+        self._host = host
+        self._sandbox = sandbox
+
+    async def run(self, attempt: Attempt) -> Outcome:
+        """Makes one attempt."""
+        env = {"SERVER_FILE": str(self._host.file), "PORT": str(self._host.port)}
+        tried = await self._command(attempt.script, env)
+        after = await self._command("echo well", {})
+        # Not in standard error: a shell shows there the script of what was killed.
+        got_through = THROUGH.encode() in tried.stdout
+        output = (tried.stdout + tried.stderr).decode(errors="replace")
+        return Outcome(attempt, got_through, after.stdout == b"well\n", output)
+
+    async def _command(self, script: str, env: dict[str, str]) -> CommandResult:
+        request = CommandRequest(
+            ("/bin/bash", "-c", script),
+            timeout_s=ATTEMPT_S,
+            max_output_bytes=OUTPUT_BYTES,
+            output_limit_bytes=64 * MIB,
+            env=env,
+        )
+        process = await self._driver.spawn(self._sandbox, request.spec())
+        return await run_command("verify", process, request)
+
+
+@asynccontextmanager
+async def verification(driver: SandboxDriver) -> AsyncIterator[tuple[Verification, Enforced]]:
+    """Makes a sandbox for attempts, and tells what holds it.
+
+    Args:
+        driver: A driver that was started.
+
+    Raises:
+        DriverUnavailable: the host refused.
+    """
+    sandbox = SandboxId(f"sb_{secrets.token_hex(8)}")
+    with bait() as host:
+        enforced = await driver.create(sandbox, SPEC)
+        try:
+            yield Verification(driver, host, sandbox), enforced
+        finally:
+            await driver.destroy(sandbox)

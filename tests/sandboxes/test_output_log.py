@@ -1,0 +1,122 @@
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lm_sandbox.sandboxes.output import Stream
+from lm_sandbox.sandboxes.output_log import LoggedChunk, OutputLog
+from lm_sandbox.surfaces.native.output_events import whole_characters, whole_size
+
+pytestmark = pytest.mark.anyio
+
+PIECES = st.lists(st.tuples(st.sampled_from(Stream), st.binary(min_size=1, max_size=9000)), max_size=30)
+
+
+def joined(chunks: list[LoggedChunk]) -> bytes:
+    return b"".join(chunk.data for chunk in chunks)
+
+
+async def everything(log: OutputLog, after: int = 0) -> list[LoggedChunk]:
+    return [chunk async for chunk in log.follow(after)]
+
+
+@given(PIECES, st.floats(0, 1))
+async def test_reading_goes_on_from_any_byte(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[tuple[Stream, bytes]], part: float
+) -> None:
+    log = OutputLog(tmp_path_factory.getbasetemp())
+    for stream, data in pieces:
+        await log.append(stream, data)
+    log.end()
+    whole = b"".join(data for _, data in pieces)
+    after = round(len(whole) * part)
+    chunks = await everything(log, after)
+    assert joined(chunks) == whole[after:]
+    for stream in Stream:
+        own = b"".join(data for source, data in pieces if source is stream)
+        for chunk in chunks:
+            if chunk.stream is stream:
+                assert own[chunk.offset : chunk.offset + len(chunk.data)] == chunk.data
+    assert not chunks or chunks[-1].after == len(whole)
+    log.discard()
+
+
+async def test_a_long_log_goes_to_disk_and_leaves_no_file_behind(tmp_path: Path) -> None:
+    log = OutputLog(tmp_path)
+    for number in range(40):
+        await log.append(Stream.STDOUT, bytes([number]) * 50_000)
+    log.end()
+    assert log.disk_bytes > 2_000_000
+    assert joined(await everything(log, 1_950_000)) == bytes([39]) * 50_000
+    assert list(tmp_path.iterdir()) == []
+    log.discard()
+
+
+async def test_a_follower_gets_what_comes_later(tmp_path: Path) -> None:
+    log = OutputLog(tmp_path)
+    got: list[LoggedChunk] = []
+
+    async def follow() -> None:
+        got.extend(await everything(log))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow)
+        await anyio.wait_all_tasks_blocked()
+        await log.append(Stream.STDERR, b"late")
+        await anyio.wait_all_tasks_blocked()
+        log.end()
+    assert got == [LoggedChunk(Stream.STDERR, b"late", 0, 4)]
+
+
+async def test_a_disk_that_fails_ends_the_log_and_not_the_command(tmp_path: Path) -> None:
+    log = OutputLog(tmp_path / "missing")
+    await log.append(Stream.STDOUT, b"a" * 1000)
+    await log.append(Stream.STDOUT, b"b" * 100_000)
+    log.end()
+    assert not log.complete
+    assert joined(await everything(log)) == b"a" * 1000
+
+
+async def test_a_discarded_log_is_empty_and_ended(tmp_path: Path) -> None:
+    log = OutputLog(tmp_path)
+    await log.append(Stream.STDOUT, b"a" * 100_000)
+    log.discard()
+    assert await everything(log) == []
+    assert not log.complete
+
+
+@given(st.text(), st.data())
+async def test_no_character_is_cut_and_no_byte_lost(text: str, data: st.DataObject) -> None:
+    raw = text.encode(errors="surrogatepass")
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=8)))
+    edges = [0, *cuts, len(raw)]
+
+    async def pieces() -> AsyncIterator[LoggedChunk]:
+        for start, end in pairwise(edges):
+            if start < end:
+                yield LoggedChunk(Stream.STDOUT, raw[start:end], start, end)
+
+    got = [chunk async for chunk in whole_characters(pieces())]
+    assert joined(got) == raw
+    if "\ud800" <= max(text, default="") <= "\udfff":
+        return
+    assert "".join(chunk.data.decode(errors="replace") for chunk in got) == raw.decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        (b"a", 1),
+        (b"a\xc3", 1),
+        (b"\xe2\x82", 0),
+        (b"\xf0\x9f\x98", 0),
+        (b"\xe2\x82\xac", 3),
+        (b"\x80" * 5, 5),
+    ],
+)
+def test_an_unfinished_character_waits(data: bytes, size: int) -> None:
+    assert whole_size(data) == size
