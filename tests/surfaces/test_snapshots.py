@@ -47,6 +47,32 @@ async def test_a_snapshot_is_made_forked_compared_restored_and_deleted(
     assert list((settings.data_dir / "snapshots").iterdir()) == []
 
 
+@pytest.mark.parametrize("background", [False, True])
+async def test_what_a_command_did_to_the_files_is_seen_and_undone(
+    client: httpx.AsyncClient, *, background: bool
+) -> None:
+    sandbox = f"/v1/sandboxes/{(await client.post('/v1/sandboxes', json={})).json()['id']}"
+    await client.post(f"{sandbox}/commands", json={"command": "echo one > a; echo keep > b"})
+    body = {"command": "rm b; echo two > a; mkdir c", "checkpoint": True, "background": background}
+    answer = (await client.post(f"{sandbox}/commands", json=body)).json()
+    ended = (await client.get(f"{sandbox}/commands/{answer['id']}", params={"wait_s": 20})).json()
+    before = answer["checkpoint"]
+    assert before == ended["checkpoint"]
+    changes = (await client.get(f"{sandbox}/changes", params={"since": before})).json()["data"]
+    assert {(change["kind"], change["path"]) for change in changes} == {
+        ("modified", "/workspace/a"),
+        ("deleted", "/workspace/b"),
+        ("created", "/workspace/c"),
+    }
+    assert (await client.post(f"{sandbox}/restore", json={"snapshot": before})).is_success
+    assert await shell(client, sandbox.rpartition("/")[2], "cat a b; ls") == "one\nkeep\na\nb\n"
+
+
+async def test_an_image_is_refused_by_a_driver_that_takes_none(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/sandboxes", json={"image": "debian:12"})
+    assert (answer.status_code, answer.json()["field"]) == (422, "image")
+
+
 async def test_a_snapshot_of_another_does_not_exist(client: httpx.AsyncClient, services: Services) -> None:
     sandbox = (await client.post("/v1/sandboxes", json={})).json()["id"]
     snapshot = (await client.post(f"/v1/sandboxes/{sandbox}/snapshots", json={})).json()["id"]

@@ -88,6 +88,7 @@ def admit_command(new: NewCommand, settings: SandboxSettings) -> CommandRequest:
         keep_stdin_open=new.keep_stdin_open,
         detach=new.detach,
         lasting=new.lasting,
+        checkpoint=new.checkpoint,
         timeout_s=timeout_s,
         max_output_bytes=settings.max_output_bytes,
         output_limit_bytes=settings.output_limit_bytes,

@@ -24,6 +24,7 @@ class CommandRecord(BaseModel):
         output_limit_bytes: Written bytes after which it is killed.
         keep_stdin_open: Whether it takes input.
         detach: Whether ending it spares what has left its process group.
+        checkpoint: The snapshot of the files as they were before it.
         started_at: When it was started.
         result: How it ended; None while it runs.
         failure: Why that will never be known.
@@ -37,6 +38,7 @@ class CommandRecord(BaseModel):
     output_limit_bytes: int
     keep_stdin_open: bool
     detach: bool
+    checkpoint: str | None
     started_at: datetime
     result: CommandResult | None = None
     failure: str | None = None
@@ -53,6 +55,7 @@ class CommandRecord(BaseModel):
             output_limit_bytes=request.output_limit_bytes,
             keep_stdin_open=request.keep_stdin_open,
             detach=request.detach,
+            checkpoint=request.checkpoint,
             started_at=started_at,
         )
 
@@ -66,6 +69,7 @@ class CommandRecord(BaseModel):
             output_limit_bytes=self.output_limit_bytes,
             keep_stdin_open=self.keep_stdin_open,
             detach=self.detach,
+            checkpoint=self.checkpoint,
         )
 
 

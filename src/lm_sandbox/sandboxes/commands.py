@@ -38,6 +38,7 @@ class CommandRequest:
         max_output_bytes: Bytes kept of each stream.
         output_limit_bytes: Written bytes, both streams together, after which it is killed.
         lasting: Whether it goes on when the server is killed.
+        checkpoint: The snapshot of the files as they were before it.
     """
 
     argv: tuple[str, ...]
@@ -50,6 +51,7 @@ class CommandRequest:
     keep_stdin_open: bool = False
     detach: bool = False
     lasting: bool = False
+    checkpoint: str | None = None
 
     def spec(self) -> CommandSpec:
         """Returns what the driver needs to know of it."""

@@ -69,6 +69,7 @@ class SandboxRegistry:
             born=self._clock(),
             idle_since=self._clock(),
             lifetime=admit_lifetime(new.lifetime, self._settings),
+            image=new.image,
             commands=self._book(sandbox_id),
             shells=ShellBook(self._settings.shells),
         )
@@ -88,6 +89,7 @@ class SandboxRegistry:
             born=ago(record.created_at),
             idle_since=ago(record.last_active_at),
             lifetime=record.lifetime,
+            image=record.image,
             commands=self._book(record.id),
             shells=ShellBook(self._settings.shells),
             state=SandboxState.FAILED if enforced is None else record.state,

@@ -54,6 +54,7 @@ class NewSandbox:
         snapshot: The snapshot whose files it starts with.
         lifetime: When it goes by itself.
         egress: What it may reach.
+        image: Its root file system; None takes the server's default.
     """
 
     name: str | None = None
@@ -63,6 +64,7 @@ class NewSandbox:
     snapshot: str | None = None
     lifetime: Lifetime = Lifetime()
     egress: EgressPolicy = NOTHING
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class NewCommand:
         timeout_s: Wall time after which it is ended.
         detach: Whether ending it spares what has left its process group.
         lasting: Whether it goes on when the server is killed.
+        checkpoint: The snapshot of the files as they were before it.
     """
 
     command: str | tuple[str, ...]
@@ -128,6 +131,7 @@ class NewCommand:
     timeout_s: float | None = None
     detach: bool = False
     lasting: bool = False
+    checkpoint: str | None = None
 
 
 @dataclass(slots=True)
@@ -145,6 +149,7 @@ class Sandbox:
         idle_since: The service's clock at the last use.
         lifetime: When it goes by itself.
         egress: What it may reach.
+        image: What was asked for as its root file system; None for the server's default.
         commands: Those that run and ran in it.
         shells: Those that stay in it.
         terminals: Those that are open in it.
@@ -169,6 +174,7 @@ class Sandbox:
     terminals: TerminalBook = field(default_factory=TerminalBook)
     state: SandboxState = SandboxState.CREATING
     egress: EgressPolicy = NOTHING
+    image: str | None = None
     enforced: Enforced | None = None
     recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     active: int = 0

@@ -32,6 +32,7 @@ class SandboxRecord(BaseModel):
         lifetime: When it goes by itself.
         egress: What it may reach.
         state: Where it is in its life.
+        image: What was asked for as its root file system.
     """
 
     id: str
@@ -43,6 +44,7 @@ class SandboxRecord(BaseModel):
     lifetime: Lifetime
     egress: EgressPolicy
     state: SandboxState
+    image: str | None = None
 
     @classmethod
     def of(cls, sandbox: Sandbox) -> "SandboxRecord":

@@ -130,7 +130,7 @@ class SandboxService:
         origin = await self._snapshots.find(principal, new.snapshot) if new.snapshot else None
         sandbox = self._registry.add(principal, new)
         try:
-            spec = SandboxSpec(limits=limits, env=dict(new.env), image=self._settings.image)
+            spec = SandboxSpec(limits=limits, env=dict(new.env), image=new.image)
             sandbox.enforced = await self._driver.create(sandbox.id, spec)
             if origin is not None:
                 await self._driver.load(sandbox.id, self._snapshots.folder(origin.id))

@@ -61,10 +61,13 @@ class CommandCreate(Body):
     background: bool = Field(False, description="answer at once; it goes on by itself")
     stream: bool = Field(False, description="answer with server-sent events as it writes")
     detach: bool = Field(False, description="ending it spares what has left its process group")
+    checkpoint: bool = Field(
+        False, description="save the files before it, so that what it changes can be seen and undone"
+    )
     encoding: Encoding = Field(Encoding.UTF8, description="of stdin here and of the output")
 
-    def to_new(self) -> NewCommand:
-        """Returns what the service takes.
+    def to_new(self, checkpoint: str | None = None) -> NewCommand:
+        """Returns what the service takes, with the snapshot that was made before it.
 
         Raises:
             Invalid: stdin is no Base64.
@@ -78,6 +81,7 @@ class CommandCreate(Body):
             timeout_s=self.timeout_s,
             detach=self.detach,
             lasting=self.background,
+            checkpoint=checkpoint,
         )
 
 
@@ -123,10 +127,11 @@ class CommandOut(BaseModel):
     oom_killed: bool = False
     limits: list[str] = Field(default_factory=list, description="every limit that was hit")
     duration_ms: float | None = None
+    checkpoint: str | None = Field(None, description="the snapshot of the files as they were before it")
 
     @classmethod
-    def of(cls, result: CommandResult, encoding: Encoding) -> Self:
-        """Renders a result."""
+    def of(cls, result: CommandResult, encoding: Encoding, checkpoint: str | None = None) -> Self:
+        """Renders a result, with the snapshot that was made before."""
         return cls(
             id=result.id,
             status=CommandStatus.ENDED,
@@ -142,6 +147,7 @@ class CommandOut(BaseModel):
             oom_killed=result.oom_killed,
             limits=[limit.value for limit in result.limits],
             duration_ms=result.duration_ms,
+            checkpoint=checkpoint,
         )
 
 
@@ -173,6 +179,7 @@ class CommandDetail(CommandOut):
             oom_killed=bool(result and result.oom_killed),
             limits=[limit.value for limit in result.limits] if result else [],
             duration_ms=result and result.duration_ms,
+            checkpoint=command.request.checkpoint,
             command=list(command.request.argv),
             cwd=command.request.cwd,
             started_at=command.started_at,

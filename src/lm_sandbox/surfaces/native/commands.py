@@ -54,9 +54,11 @@ async def run_command(
     """Runs a command to its end; closing the connection ends it with all that it started.
 
     With `stream` the answer is its output as server-sent events, with `background` it comes at once
-    (201) and the command goes on by itself.
+    (201) and the command goes on by itself. With `checkpoint` the answer names a snapshot of the files as
+    they were before: `changes?since=` tells what the command did to them, `restore` undoes it.
     """
-    new = body.to_new()
+    checkpoint = (await deps.snapshots.create(caller, sandbox_id, None)).id if body.checkpoint else None
+    new = body.to_new(checkpoint)
     if body.background:
         command = await deps.sandboxes.start(caller, sandbox_id, new)
         detail = CommandDetail.of_command(command, await command.captured(), body.encoding)
@@ -65,7 +67,7 @@ async def run_command(
         command = await deps.sandboxes.start(caller, sandbox_id, new)
         return PushResponse(partial(attended, command, body.encoding))
     result = await while_connected(request, lambda: deps.sandboxes.run(caller, sandbox_id, new))
-    return CommandOut.of(result, body.encoding)
+    return CommandOut.of(result, body.encoding, checkpoint)
 
 
 @ROUTER.get("")

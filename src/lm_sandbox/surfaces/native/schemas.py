@@ -78,6 +78,9 @@ class SandboxCreate(Body):
     metadata: Metadata = Field(default_factory=dict, description="kept and given back")
     limits: LimitsBody | None = None
     snapshot: str | None = Field(None, description="the snapshot whose files it starts with")
+    image: Annotated[Text, Field(max_length=512)] | None = Field(
+        None, description="its root file system, where the driver takes images"
+    )
     idle_timeout_s: Seconds | None = Field(None, description="deleted after so long without use")
     max_age_s: Seconds | None = Field(None, description="deleted so long after it was made")
     egress: EgressBody = Field(default_factory=EgressBody, description="nothing by default")
@@ -90,6 +93,7 @@ class SandboxCreate(Body):
             metadata=self.metadata,
             limits=self.limits.over(default) if self.limits else None,
             snapshot=self.snapshot,
+            image=self.image,
             lifetime=Lifetime(self.idle_timeout_s, self.max_age_s),
             egress=self.egress.to_policy(),
         )
@@ -130,6 +134,7 @@ class SandboxOut(BaseModel):
     name: str
     state: SandboxState
     metadata: dict[str, str]
+    image: str | None = Field(description="as it was asked for; null for the server's default")
     created_at: datetime
     last_active_at: datetime
     idle_timeout_s: float | None
@@ -146,6 +151,7 @@ class SandboxOut(BaseModel):
             name=sandbox.name,
             state=sandbox.state,
             metadata=dict(sandbox.metadata),
+            image=sandbox.image,
             created_at=sandbox.created_at,
             last_active_at=sandbox.last_active_at,
             idle_timeout_s=sandbox.lifetime.idle_timeout_s,
