@@ -16,9 +16,10 @@ import httpx
 
 from benchmarks.commands import BASH, BWRAP, SCRIPT, report, server, spawned
 from lm_sandbox.sandboxes.commands import CommandRequest, run_command
-from lm_sandbox.sandboxes.driver import Limits, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
 from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm
+from lm_sandbox.sandboxes.limits import Limits
 
 PAUSE_S = 0.1
 End = Callable[[], Awaitable[object]]

@@ -23,11 +23,12 @@ from lm_sandbox.models.engines.ollama import OllamaEngine
 from lm_sandbox.models.engines.openai import OpenAIEngine, Upstream
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.admission import default_limits
-from lm_sandbox.sandboxes.driver import MIB, SandboxDriver
+from lm_sandbox.sandboxes.driver import SandboxDriver
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
 from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm
 from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
 from lm_sandbox.sandboxes.inside.launch import Recovery
+from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.sandbox_store import SandboxStore

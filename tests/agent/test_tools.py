@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lm_sandbox.agent.tools import BadToolCall, cut_middle, describe_result, parse_bash_call
 from lm_sandbox.agent.transcript import parse, render_step
 from lm_sandbox.sandboxes.commands import CommandResult
-from lm_sandbox.sandboxes.driver import Limit
+from lm_sandbox.sandboxes.limits import Limit
 
 
 def result(stdout: bytes = b"", stderr: bytes = b"", code: int | None = 0, **more: object) -> CommandResult:

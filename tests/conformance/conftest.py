@@ -7,8 +7,9 @@ import pytest
 
 from lm_sandbox.errors import Unsupported
 from lm_sandbox.sandboxes.commands import CommandRequest, CommandResult, Sink, run_command
-from lm_sandbox.sandboxes.driver import MIB, Limits, SandboxDriver, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.driver import SandboxDriver, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.files import SandboxFiles
+from lm_sandbox.sandboxes.limits import MIB, Limits
 from tests.drivers import build
 
 Run = Callable[..., Awaitable[CommandResult]]

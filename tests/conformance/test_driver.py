@@ -9,15 +9,10 @@ import pytest
 
 from lm_sandbox.errors import SandboxFailed, SandboxNotFound
 from lm_sandbox.sandboxes.commands import CommandResult
-from lm_sandbox.sandboxes.driver import (
-    CommandSpec,
-    Limit,
-    RunState,
-    SandboxDriver,
-    SandboxId,
-    SandboxSpec,
-)
+from lm_sandbox.sandboxes.driver import RunState, SandboxDriver, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.limits import Limit
 from lm_sandbox.sandboxes.output import OutputChunk, Stream
+from lm_sandbox.sandboxes.process import CommandSpec
 from tests.conformance.conftest import BOX, SMALL, Run, runner
 from tests.conftest import eventually
 

@@ -5,15 +5,8 @@ from pathlib import Path
 import pytest
 
 from lm_sandbox.errors import SandboxFailed
-from lm_sandbox.sandboxes.driver import (
-    MIB,
-    ChangeKind,
-    Limits,
-    RunState,
-    SandboxDriver,
-    SandboxId,
-    SandboxSpec,
-)
+from lm_sandbox.sandboxes.driver import ChangeKind, RunState, SandboxDriver, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.limits import MIB, Limits
 from tests.conformance.conftest import BOX, Run, runner
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,8 @@ import anyio
 import pytest
 
 from lm_sandbox.errors import SandboxFailed, SandboxNotFound
-from lm_sandbox.sandboxes.driver import Exit, RunState, SandboxDriver, SandboxId, Terminal
+from lm_sandbox.sandboxes.driver import RunState, SandboxDriver, SandboxId
+from lm_sandbox.sandboxes.process import Exit, Terminal
 from lm_sandbox.sandboxes.terminal import TerminalSize, TerminalSpec
 from tests.conformance.conftest import BOX, SMALL, Run
 from tests.conftest import eventually

@@ -13,21 +13,17 @@ from lm_sandbox.errors import SandboxNotFound, Unreachable
 from lm_sandbox.sandboxes.driver import (
     Adopted,
     Check,
-    CommandSpec,
     Door,
     Enforced,
-    Exit,
     FileChange,
-    Limit,
-    OutputStream,
-    Process,
     RunState,
     SandboxId,
     SandboxSpec,
     Stats,
-    Terminal,
 )
 from lm_sandbox.sandboxes.files import SandboxFiles
+from lm_sandbox.sandboxes.limits import Limit
+from lm_sandbox.sandboxes.process import CommandSpec, Exit, OutputStream, Process, Terminal
 from lm_sandbox.sandboxes.terminal import TerminalSpec
 from tests.sandboxes.fake_terminal import FakeTerminal
 

@@ -6,7 +6,7 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from lm_sandbox.errors import SandboxFailed
-from lm_sandbox.sandboxes.driver import Exit
+from lm_sandbox.sandboxes.process import Exit
 from lm_sandbox.sandboxes.terminal import TerminalSize, TerminalSpec
 
 

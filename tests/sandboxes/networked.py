@@ -13,11 +13,11 @@ from anyio import TemporaryDirectory
 from lm_sandbox.config import SandboxSettings
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.commands import CommandResult
-from lm_sandbox.sandboxes.driver import MIB, Limits
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
 from lm_sandbox.sandboxes.egress import EgressMode, EgressPolicy
 from lm_sandbox.sandboxes.events import Event, EventKind
 from lm_sandbox.sandboxes.hosts import Address
+from lm_sandbox.sandboxes.limits import MIB, Limits
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.sandbox import Change, NewCommand, NewSandbox
 from lm_sandbox.sandboxes.sandbox_store import SandboxStore

@@ -14,7 +14,7 @@ from lm_sandbox.errors import (
     TooLarge,
 )
 from lm_sandbox.identity.principals import Principal, Scope
-from lm_sandbox.sandboxes.driver import MIB, Limits
+from lm_sandbox.sandboxes.limits import MIB, Limits
 from lm_sandbox.sandboxes.sandbox import NewCommand, NewSandbox, SandboxState
 from lm_sandbox.sandboxes.sandbox_store import SandboxStore
 from lm_sandbox.sandboxes.service import SandboxService

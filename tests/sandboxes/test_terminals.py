@@ -20,8 +20,10 @@ from lm_sandbox.errors import (
 )
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes import terminal_book
-from lm_sandbox.sandboxes.driver import MIB, Exit, RunState
+from lm_sandbox.sandboxes.driver import RunState
+from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.network import Networks
+from lm_sandbox.sandboxes.process import Exit
 from lm_sandbox.sandboxes.sandbox import NewSandbox, Sandbox, SandboxState
 from lm_sandbox.sandboxes.sandbox_store import SandboxStore
 from lm_sandbox.sandboxes.service import SandboxService

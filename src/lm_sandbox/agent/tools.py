@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from lm_sandbox.sandboxes.commands import CommandResult
-from lm_sandbox.sandboxes.driver import Limit
+from lm_sandbox.sandboxes.limits import Limit
 
 BASH_TOOL: Mapping[str, object] = {
     "type": "function",

@@ -3,7 +3,7 @@
 from lm_sandbox.config import SandboxSettings
 from lm_sandbox.errors import Invalid, TooLarge
 from lm_sandbox.sandboxes.commands import CommandRequest
-from lm_sandbox.sandboxes.driver import MIB, Limits
+from lm_sandbox.sandboxes.limits import MIB, Limits
 from lm_sandbox.sandboxes.sandbox import Lifetime, NewCommand
 
 BASH = "/bin/bash"

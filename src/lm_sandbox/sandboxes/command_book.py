@@ -19,10 +19,10 @@ from lm_sandbox.sandboxes.commands import (
     end_command,
     run_command,
 )
-from lm_sandbox.sandboxes.driver import MovableStream, OutputStream, Process
 from lm_sandbox.sandboxes.output import Capture, OutputChunk, Stream
 from lm_sandbox.sandboxes.output_log import LoggedStream, OutputLog
 from lm_sandbox.sandboxes.paging import page_of
+from lm_sandbox.sandboxes.process import MovableStream, OutputStream, Process
 
 REMEMBERED = 100
 ENDED_ALONE = "The command ended while no server was there to see how."

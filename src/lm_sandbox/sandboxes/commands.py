@@ -11,8 +11,9 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
 
 from lm_sandbox.errors import SandboxFailed
-from lm_sandbox.sandboxes.driver import CommandSpec, Exit, Limit, OutputStream, Process
+from lm_sandbox.sandboxes.limits import Limit
 from lm_sandbox.sandboxes.output import Capture, OutputChunk, Stream
+from lm_sandbox.sandboxes.process import CommandSpec, Exit, OutputStream, Process
 
 READ_BYTES = 64 * 1024
 # A background child may hold the pipes for ever, silent or writing; what the program itself wrote

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from lm_sandbox.errors import EditMismatch, TooLarge
-from lm_sandbox.sandboxes.driver import MIB
 from lm_sandbox.sandboxes.file_path import FilePath
 from lm_sandbox.sandboxes.files import FileInfo, FileReader, SandboxFiles
+from lm_sandbox.sandboxes.limits import MIB
 
 MAX_BYTES = 16 * MIB
 SHOWN_LINES = 10

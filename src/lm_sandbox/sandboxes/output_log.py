@@ -12,8 +12,8 @@ from typing import BinaryIO, Self
 import anyio
 import anyio.to_thread
 
-from lm_sandbox.sandboxes.driver import MovableStream, OutputStream
 from lm_sandbox.sandboxes.output import OutputChunk, Stream
+from lm_sandbox.sandboxes.process import MovableStream, OutputStream
 
 MEMORY_BYTES = 32 * 1024
 READ_BYTES = 256 * 1024

@@ -36,7 +36,7 @@ class Ports:
         sandbox = self._service.get(principal, sandbox_id)
         sandbox.require(SandboxState.RUNNING)
         with self._service.in_use(sandbox):
-            with self._service.noting_failure(sandbox):
+            with sandbox.noting_failure():
                 connected = await self._driver.connect(sandbox.id, port)
             with connected:
                 yield connected

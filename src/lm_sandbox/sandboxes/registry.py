@@ -13,7 +13,8 @@ from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.admission import admit_lifetime
 from lm_sandbox.sandboxes.command_book import CommandBook
 from lm_sandbox.sandboxes.command_store import CommandStore
-from lm_sandbox.sandboxes.driver import MIB, Enforced, SandboxId
+from lm_sandbox.sandboxes.driver import Enforced, SandboxId
+from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.paging import page_of
 from lm_sandbox.sandboxes.sandbox import NewSandbox, Sandbox, SandboxState, Selection
 from lm_sandbox.sandboxes.sandbox_store import SandboxRecord

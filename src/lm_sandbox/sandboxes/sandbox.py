@@ -1,16 +1,18 @@
 """A sandbox as callers know it, and what they may ask for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
 import anyio
 
-from lm_sandbox.errors import Conflict
+from lm_sandbox.errors import Conflict, SandboxFailed
 from lm_sandbox.sandboxes.command_book import CommandBook
-from lm_sandbox.sandboxes.driver import Enforced, Limits, RunState, SandboxId
+from lm_sandbox.sandboxes.driver import Enforced, RunState, SandboxId
 from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
+from lm_sandbox.sandboxes.limits import Limits
 from lm_sandbox.sandboxes.shell_book import ShellBook
 from lm_sandbox.sandboxes.terminal_book import TerminalBook
 
@@ -189,6 +191,15 @@ class Sandbox:
         if self.state not in states:
             wanted = " or ".join(states)
             raise Conflict(f"The sandbox is {self.state}; this needs it to be {wanted}.")
+
+    @contextmanager
+    def noting_failure(self) -> Iterator[None]:
+        """Marks it as failed when it turns out to be."""
+        try:
+            yield
+        except SandboxFailed:
+            self.state = SandboxState.FAILED
+            raise
 
     def is_over(self, now: float) -> bool:
         """Whether it has lived or idled for long enough."""

@@ -1,8 +1,6 @@
 """The one public door to sandboxes: who owns which, how many there are, and what runs in them."""
 
-import secrets
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,29 +13,21 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from lm_sandbox.config import SandboxSettings
-from lm_sandbox.errors import LmSandboxError, SandboxFailed
+from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.admission import (
-    admit_command,
     admit_lifetime,
     admit_limits,
     default_limits,
 )
 from lm_sandbox.sandboxes.command_book import Command
-from lm_sandbox.sandboxes.commands import CommandRequest, CommandResult, Sink
-from lm_sandbox.sandboxes.driver import (
-    CommandSpec,
-    Limits,
-    Process,
-    RunState,
-    SandboxDriver,
-    SandboxId,
-    SandboxSpec,
-    Stats,
-)
+from lm_sandbox.sandboxes.command_runner import CommandRunner, Spawn
+from lm_sandbox.sandboxes.commands import CommandResult, Sink
+from lm_sandbox.sandboxes.driver import RunState, SandboxDriver, SandboxSpec, Stats
 from lm_sandbox.sandboxes.egress import EgressPolicy
 from lm_sandbox.sandboxes.events import Events
 from lm_sandbox.sandboxes.files import SandboxFiles
+from lm_sandbox.sandboxes.limits import Limits
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.registry import SandboxRegistry
 from lm_sandbox.sandboxes.sandbox import (
@@ -51,14 +41,16 @@ from lm_sandbox.sandboxes.sandbox import (
 )
 from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
+from lm_sandbox.sandboxes.survivors import survivors, sweep
 
 REAP_S = 5.0
-
-Spawn = Callable[[Sandbox, CommandSpec], Awaitable[Process]]
 
 
 class SandboxService:
     """Makes sandboxes, runs commands in them and deletes them, each for its owner only.
+
+    Attributes:
+        runner: Starts programs in them.
 
     Args:
         driver: What makes them; entered and left with the service.
@@ -89,6 +81,7 @@ class SandboxService:
         self._spool = spool
         self._clock = clock
         self._registry = SandboxRegistry(settings, spool, clock)
+        self.runner = CommandRunner(driver, self._networks, settings)
         self._tasks: TaskGroup | None = None
         self._exits = AsyncExitStack()
 
@@ -183,7 +176,7 @@ class SandboxService:
         if change.egress is not None:
             async with sandbox.changing:
                 sandbox.require(SandboxState.RUNNING, SandboxState.PAUSED, SandboxState.STOPPED)
-                with self.noting_failure(sandbox):
+                with sandbox.noting_failure():
                     await self._set_egress(principal, sandbox, change.egress)
         lifetime = admit_lifetime(change.lifetime.over(sandbox.lifetime), self._settings)
         if change.name is not None and change.name != sandbox.name:
@@ -208,7 +201,7 @@ class SandboxService:
         sandbox = self.get(principal, sandbox_id)
         async with sandbox.changing:
             sandbox.require(*ALLOWED_FROM[state])
-            with self.noting_failure(sandbox):
+            with sandbox.noting_failure():
                 await self._driver.set_state(sandbox.id, state)
             sandbox.state = SandboxState(state.value)
             sandbox.idle_since = self._clock()
@@ -259,8 +252,8 @@ class SandboxService:
             SandboxFailed: the sandbox died.
         """
         sandbox = self.get(principal, sandbox_id)
-        with self.in_use(sandbox), self.noting_failure(sandbox):
-            command = await self._start(sandbox, admit_command(new, self._settings), spawn)
+        with self.in_use(sandbox), sandbox.noting_failure():
+            command = await self.runner.begin(sandbox, new, spawn)
             return await command.run(sink)
 
     async def start(
@@ -268,8 +261,8 @@ class SandboxService:
     ) -> Command:
         """Starts a command that goes on by itself; raises as `run` does."""
         sandbox = self.get(principal, sandbox_id)
-        with self.noting_failure(sandbox):
-            command = await self._start(sandbox, admit_command(new, self._settings), spawn)
+        with sandbox.noting_failure():
+            command = await self.runner.begin(sandbox, new, spawn)
         self._watch(sandbox, command)
         return command
 
@@ -310,7 +303,7 @@ class SandboxService:
         """
         sandbox = self.get(principal, sandbox_id)
         sandbox.require(SandboxState.RUNNING, SandboxState.STOPPED)
-        with self.in_use(sandbox), self.noting_failure(sandbox):
+        with self.in_use(sandbox), sandbox.noting_failure():
             yield self._driver.files(sandbox.id)
 
     def default_limits(self) -> Limits:
@@ -344,26 +337,13 @@ class SandboxService:
             await self.reap()
 
     async def _recover(self) -> None:
-        """Brings back what a killed server has left, and ends what nobody knows any more."""
-        adopted = {one.sandbox: one for one in await self._driver.adopt()}
-        for record in await self._records.all():
-            found = adopted.pop(SandboxId(record.id), None)
-            sandbox = self._registry.restore(record, found.enforced if found else None)
-            for command in sandbox.commands.restore(found.processes if found else {}):
-                self._watch(sandbox, command)
-            if found is not None:
-                # What it may reach was checked when it was made.
-                caller = Principal(record.owner, record.owner, frozenset({Scope.SANDBOXES, Scope.MODELS}))
+        for found in await survivors(self._driver, self._records, self._registry):
+            for command in found.running:
+                self._watch(found.sandbox, command)
+            if found.alive:
                 with suppress(LmSandboxError):
-                    await self._set_egress(caller, sandbox, record.egress)
-        for sandbox_id in adopted:
-            await self._driver.destroy(sandbox_id)
-        await anyio.to_thread.run_sync(self._sweep_spool, {str(one.id) for one in self._registry})
-
-    def _sweep_spool(self, known: set[str]) -> None:
-        for folder in self._spool.iterdir():
-            if folder.name not in known:
-                shutil.rmtree(folder, ignore_errors=True)
+                    await self._set_egress(found.owner, found.sandbox, found.egress)
+        await anyio.to_thread.run_sync(sweep, self._spool, {str(one.id) for one in self._registry})
 
     def _watch(self, sandbox: Sandbox, command: Command) -> None:
         if self._tasks is None:
@@ -376,43 +356,13 @@ class SandboxService:
         if sandbox.enforced is not None:
             sandbox.enforced = replace(sandbox.enforced, network=str(policy))
 
-    async def spawn(self, sandbox: Sandbox, command: CommandSpec) -> Process:
-        """Starts a program with the variables of the sandbox's network.
-
-        Raises:
-            Conflict: the sandbox does not run.
-            SandboxFailed: it died.
-        """
-        sandbox.require(SandboxState.RUNNING)
-        with self.noting_failure(sandbox):
-            env = {**self._networks.env(sandbox.id), **command.env}
-            return await self._driver.spawn(sandbox.id, replace(command, env=env))
-
-    async def _start(self, sandbox: Sandbox, request: CommandRequest, spawn: Spawn | None) -> Command:
-        sandbox.require(SandboxState.RUNNING)
-        command_id = f"cmd_{secrets.token_hex(8)}"
-        name = command_id if request.lasting else None
-        process = await (spawn or self.spawn)(sandbox, replace(request.spec(), name=name))
-        if request.lasting:
-            return await sandbox.commands.open_lasting(command_id, request, process)
-        return sandbox.commands.open(command_id, request, process)
-
     async def _see_through(self, sandbox: Sandbox, command: Command) -> None:
         with self.in_use(sandbox):
             try:
-                with self.noting_failure(sandbox):
+                with sandbox.noting_failure():
                     await command.run()
             except LmSandboxError:
                 return  # It is told by the command itself.
-
-    @contextmanager
-    def noting_failure(self, sandbox: Sandbox) -> Iterator[None]:
-        """Marks a sandbox as failed when it turns out to be."""
-        try:
-            yield
-        except SandboxFailed:
-            sandbox.state = SandboxState.FAILED
-            raise
 
     async def _remove(self, sandbox: Sandbox) -> None:
         if not self._registry.bury(sandbox):

@@ -10,8 +10,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from lm_sandbox.errors import Gone
-from lm_sandbox.sandboxes.driver import CommandSpec, OutputStream, Process
 from lm_sandbox.sandboxes.output import Stream
+from lm_sandbox.sandboxes.process import CommandSpec, OutputStream, Process
 from lm_sandbox.sandboxes.shell_process import ShellProcess, shell_command
 from lm_sandbox.sandboxes.shell_run import ShellRun
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 
 from lm_sandbox.errors import SandboxFailed
-from lm_sandbox.sandboxes.driver import CommandSpec, Exit, Process
+from lm_sandbox.sandboxes.process import CommandSpec, Exit, Process
 
 SCRIPT = Path(__file__).with_name("shell.bash").read_text()
 BASH = ("/bin/bash", "--norc", "--noprofile", "-c", SCRIPT, "bash")

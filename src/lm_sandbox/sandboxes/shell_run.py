@@ -7,7 +7,8 @@ from dataclasses import replace
 import anyio
 from anyio.abc import ByteSendStream
 
-from lm_sandbox.sandboxes.driver import Exit, Limit, OutputStream
+from lm_sandbox.sandboxes.limits import Limit
+from lm_sandbox.sandboxes.process import Exit, OutputStream
 from lm_sandbox.sandboxes.shell_process import Done, ShellProcess
 
 

@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.commands import CommandResult
-from lm_sandbox.sandboxes.driver import CommandSpec, Process
+from lm_sandbox.sandboxes.process import CommandSpec, Process
 from lm_sandbox.sandboxes.sandbox import NewCommand, Sandbox
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.shell import Shell
@@ -72,7 +72,7 @@ class Shells:
         sandbox.shells.add(shell)
         try:
             with self._service.in_use(sandbox):
-                await shell.start(partial(self._service.spawn, sandbox))
+                await shell.start(partial(self._service.runner.spawn, sandbox))
         except BaseException:
             sandbox.shells.remove(shell)
             raise
@@ -121,4 +121,4 @@ class Shells:
         await shell.end()
 
     async def _begin(self, shell: Shell, sandbox: Sandbox, command: CommandSpec) -> Process:
-        return await shell.begin(command.argv[-1], partial(self._service.spawn, sandbox))
+        return await shell.begin(command.argv[-1], partial(self._service.runner.spawn, sandbox))

@@ -65,7 +65,7 @@ class Snapshots:
             # Nobody may use its files meanwhile: they are followed from outside.
             before, sandbox.state = sandbox.state, SandboxState.CREATING
             try:
-                with self._service.noting_failure(sandbox), self._service.in_use(sandbox):
+                with sandbox.noting_failure(), self._service.in_use(sandbox):
                     await self._driver.load(sandbox.id, self._store.folder(snapshot.id))
             finally:
                 if sandbox.state is SandboxState.CREATING:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import anyio
 
 from lm_sandbox.errors import Conflict, LmSandboxError, QuotaReached, TerminalNotFound, Unavailable
-from lm_sandbox.sandboxes.driver import Exit, Terminal
 from lm_sandbox.sandboxes.paging import page_of
+from lm_sandbox.sandboxes.process import Exit, Terminal
 from lm_sandbox.sandboxes.scroll_back import ScrollBack
 from lm_sandbox.sandboxes.terminal import TerminalSize, TerminalSpec
 

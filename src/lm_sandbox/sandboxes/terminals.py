@@ -91,7 +91,7 @@ class Terminals:
         async with sandbox.changing:
             sandbox.require(SandboxState.RUNNING)
             sandbox.terminals.make_room(self._settings.max_terminals)
-            with self._service.in_use(sandbox), self._service.noting_failure(sandbox):
+            with self._service.in_use(sandbox), sandbox.noting_failure():
                 opened = await self._driver.open_terminal(sandbox.id, spec)
             terminal = LiveTerminal(
                 f"term_{secrets.token_hex(8)}",
@@ -153,7 +153,7 @@ class Terminals:
 
     async def _see_through(self, sandbox: Sandbox, terminal: LiveTerminal) -> None:
         try:
-            with self._service.noting_failure(sandbox):
+            with sandbox.noting_failure():
                 await terminal.run()
         except LmSandboxError:
             return  # It is told by the terminal itself.

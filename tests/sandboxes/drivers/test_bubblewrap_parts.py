@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lm_sandbox.errors import NoCapacity
-from lm_sandbox.sandboxes.driver import MIB, Limits
 from lm_sandbox.sandboxes.drivers.bubblewrap import uids
 from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import OWN_ETC, HostView, sandbox_arguments
 from lm_sandbox.sandboxes.inside import cgroups
 from lm_sandbox.sandboxes.inside.seccomp import build_filter
 from lm_sandbox.sandboxes.inside.tree import Row, belonging
+from lm_sandbox.sandboxes.limits import MIB, Limits
 
 V1 = "\n".join(
     f"cgroup /sys/fs/cgroup/{name} cgroup rw,nosuid,{name} 0 0"

@@ -8,8 +8,10 @@ from contextlib import AsyncExitStack
 import pytest
 
 from lm_sandbox.errors import NoCapacity
-from lm_sandbox.sandboxes.driver import MIB, Exit, Limits, SandboxId, SandboxSpec, Terminal
+from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
+from lm_sandbox.sandboxes.limits import MIB, Limits
+from lm_sandbox.sandboxes.process import Exit, Terminal
 from lm_sandbox.sandboxes.terminal import TerminalSpec
 from tests.conftest import eventually
 

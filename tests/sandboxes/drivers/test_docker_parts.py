@@ -8,7 +8,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from lm_sandbox.config import DockerSettings
 from lm_sandbox.errors import DriverUnavailable, Invalid
-from lm_sandbox.sandboxes.driver import MIB, Limits, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo
 from lm_sandbox.sandboxes.drivers.docker.confinement import outer_uid, read_confinement
 from lm_sandbox.sandboxes.drivers.docker.container import RUN_LABEL, container_config
@@ -17,6 +17,7 @@ from lm_sandbox.sandboxes.drivers.docker.profile import seccomp_profile
 from lm_sandbox.sandboxes.drivers.docker.runs import all_runs, ended_run, held_run
 from lm_sandbox.sandboxes.drivers.docker.runtimes import runtime_kind
 from lm_sandbox.sandboxes.inside.cgroups import folders_of
+from lm_sandbox.sandboxes.limits import MIB, Limits
 from tests.conformance.conftest import SMALL, runner
 
 BOX = SandboxId("sb_docker")

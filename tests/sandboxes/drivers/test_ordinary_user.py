@@ -24,7 +24,8 @@ from dataclasses import replace
 from pathlib import Path
 from lm_sandbox.errors import Unsupported
 from lm_sandbox.sandboxes.commands import CommandRequest, run_command
-from lm_sandbox.sandboxes.driver import Limits, RunState, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.driver import RunState, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.limits import Limits
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
 from lm_sandbox.sandboxes.inside.launch import Recovery
 from lm_sandbox.sandboxes.terminal import TerminalSpec

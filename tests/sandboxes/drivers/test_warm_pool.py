@@ -8,9 +8,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from lm_sandbox.sandboxes.driver import MIB, Limits, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
 from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm
+from lm_sandbox.sandboxes.limits import MIB, Limits
 from tests.conformance.conftest import runner
 from tests.conftest import eventually
 

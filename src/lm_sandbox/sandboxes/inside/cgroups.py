@@ -12,7 +12,8 @@ from pathlib import Path
 
 import anyio
 
-from lm_sandbox.sandboxes.driver import Limit, Limits, Stats
+from lm_sandbox.sandboxes.driver import Stats
+from lm_sandbox.sandboxes.limits import Limit, Limits
 
 CONTROLLERS = ("cpu", "memory", "pids")
 # Version 1 has these on their own; without them nothing can be paused or CPU time is not told.

@@ -14,7 +14,6 @@ import anyio
 import anyio.to_thread
 
 from lm_sandbox.errors import SandboxFailed
-from lm_sandbox.sandboxes.driver import CommandSpec, Limit
 from lm_sandbox.sandboxes.inside.channel import Channel, Message
 from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
 from lm_sandbox.sandboxes.inside.moment import Moment
@@ -23,6 +22,8 @@ from lm_sandbox.sandboxes.inside.program import ConfinedProgram, Reins
 from lm_sandbox.sandboxes.inside.pty import ConfinedTerminal
 from lm_sandbox.sandboxes.inside.resident import Resident
 from lm_sandbox.sandboxes.inside.tree import COOKIE, Interruption, interrupt_tree, kill_tree
+from lm_sandbox.sandboxes.limits import Limit
+from lm_sandbox.sandboxes.process import CommandSpec
 from lm_sandbox.sandboxes.terminal import TerminalSpec
 
 ALL_NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")

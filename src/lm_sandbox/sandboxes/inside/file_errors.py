@@ -14,9 +14,9 @@ from lm_sandbox.errors import (
     LmSandboxError,
     Unavailable,
 )
-from lm_sandbox.sandboxes.driver import Limit
 from lm_sandbox.sandboxes.files import FileInfo, FileKind
 from lm_sandbox.sandboxes.inside.channel import Message
+from lm_sandbox.sandboxes.limits import Limit
 
 
 class CrossesFileSystems(FileConflict):

@@ -22,7 +22,6 @@ import resource
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +31,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, 
 import sockets  # type: ignore[import-not-found]
 import zygote  # type: ignore[import-not-found]
 from file_agent.serving import FileAgent  # type: ignore[import-not-found]
+from handover import Succession  # type: ignore[import-not-found]
 
 sys.path.clear()
 
@@ -43,7 +43,6 @@ MESSAGE_BYTES = 256 * 1024
 # How often the launcher looks whether the killed have gone.
 PATIENCE = 200
 NAMES_AT_ONCE = 500
-GREETING_S = 5.0
 MAX_FDS = 32
 PR_SET_PDEATHSIG = 1
 CLONE_NEWNS = 0x00020000
@@ -54,7 +53,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 class Launcher:
     """Everything that was started and has to be ended, and what is kept for another server."""
 
-    def __init__(self, control: socket.socket, succession: "Succession | None") -> None:
+    def __init__(self, control: socket.socket, succession: Succession | None) -> None:
         self.control = control
         self.succession = succession
         self.wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -84,7 +83,7 @@ class Launcher:
 
     def succeeded(self) -> bool:
         """Waits for another server, and tells whether one has come."""
-        control = self.succession and self.succession.wait(self.wake)
+        control = self.succession and self.succession.wait(self.wake, _reap)
         if not control:
             return False
         self.control.close()
@@ -242,60 +241,6 @@ def _remove(cgroups: set[str]) -> None:
             return
         _reap()
         time.sleep(0.02)
-
-
-class Succession:
-    """How another server may take over from one that is gone."""
-
-    def __init__(self, listener: socket.socket, path: str, wait_s: float, version: str) -> None:
-        self.listener = listener
-        self.path = path
-        self.wait_s = wait_s
-        self.version = version
-
-    def wait(self, wake: int) -> socket.socket | None:
-        """Returns the connection to another server of the same user, unless none comes in time."""
-        end = time.monotonic() + self.wait_s
-        while (left := end - time.monotonic()) > 0:
-            ready, _, _ = select.select([self.listener.fileno(), wake], [], [], left)
-            if wake in ready:
-                os.read(wake, 4096)
-                _reap()
-            if self.listener.fileno() in ready:
-                control, _ = self.listener.accept()
-                control.set_inheritable(False)
-                word = self._greet(control)
-                if word == b"take":
-                    return control
-                control.close()
-                if word == b"quit":
-                    return None
-        return None
-
-    def turn_away(self) -> None:
-        """Tells a server that comes while there is one."""
-        connection, _ = self.listener.accept()
-        with connection:
-            _quietly(connection.send, b'{"busy": true}')
-
-    def close(self) -> None:
-        """Takes away the place where servers come to."""
-        _quietly(os.unlink, self.path)
-        self.listener.close()
-
-    def _greet(self, control: socket.socket) -> bytes:
-        """Says who this is, and returns what the server wants."""
-        peer = control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        if struct.unpack("3i", peer)[1] != os.geteuid():
-            return b""
-        control.settimeout(GREETING_S)
-        try:
-            control.send(json.dumps({"busy": False, "version": self.version}).encode())
-            word = control.recv(16)
-        except OSError:
-            return b""
-        control.settimeout(None)
-        return word
 
 
 def _become_file_agent(request: Message, sock: int, init: int, bpf: int) -> None:

@@ -6,17 +6,9 @@ from socket import socket
 from typing import Generic, Protocol, TypeVar
 
 from lm_sandbox.errors import SandboxNotFound
-from lm_sandbox.sandboxes.driver import (
-    CommandSpec,
-    Door,
-    FileChange,
-    Process,
-    RunState,
-    SandboxId,
-    Stats,
-    Terminal,
-)
+from lm_sandbox.sandboxes.driver import Door, FileChange, RunState, SandboxId, Stats
 from lm_sandbox.sandboxes.files import SandboxFiles
+from lm_sandbox.sandboxes.process import CommandSpec, Process, Terminal
 from lm_sandbox.sandboxes.terminal import TerminalSpec
 
 

@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 
 from lm_sandbox.errors import DriverUnavailable, SandboxFailed, Unsupported
-from lm_sandbox.sandboxes.driver import CommandSpec, FileChange, Limit, RunState, Stats
+from lm_sandbox.sandboxes.driver import FileChange, RunState, Stats
 from lm_sandbox.sandboxes.inside import storage
 from lm_sandbox.sandboxes.inside.cgroups import Group
 from lm_sandbox.sandboxes.inside.confined_files import ConfinedFiles
@@ -23,6 +23,8 @@ from lm_sandbox.sandboxes.inside.netns import NetworkNamespace
 from lm_sandbox.sandboxes.inside.process import ConfinedProcess
 from lm_sandbox.sandboxes.inside.pty import ConfinedTerminal
 from lm_sandbox.sandboxes.inside.tree import kill_all
+from lm_sandbox.sandboxes.limits import Limit
+from lm_sandbox.sandboxes.process import CommandSpec
 from lm_sandbox.sandboxes.terminal import TerminalSpec
 
 END_S = 10.0

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 from anyio.abc import ByteSendStream
 
-from lm_sandbox.sandboxes.driver import MovableStream
+from lm_sandbox.sandboxes.process import MovableStream
 
 
 class PipeReader(MovableStream):

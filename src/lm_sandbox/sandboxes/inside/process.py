@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import anyio.to_thread
 from anyio.abc import ByteSendStream
 
-from lm_sandbox.sandboxes.driver import CommandSpec, Limit, OutputStream
 from lm_sandbox.sandboxes.inside.moment import Moment
 from lm_sandbox.sandboxes.inside.pipes import PipeReader, PipeWriter
 from lm_sandbox.sandboxes.inside.program import ConfinedProgram, Reins
+from lm_sandbox.sandboxes.limits import Limit
+from lm_sandbox.sandboxes.process import CommandSpec, OutputStream
 
 Callback = Callable[[], Awaitable[None]]
 

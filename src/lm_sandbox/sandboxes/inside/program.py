@@ -9,9 +9,10 @@ from typing import Protocol
 import anyio.to_thread
 
 from lm_sandbox.errors import SandboxFailed
-from lm_sandbox.sandboxes.driver import Exit, Limit
 from lm_sandbox.sandboxes.inside.channel import Message
 from lm_sandbox.sandboxes.inside.moment import Moment
+from lm_sandbox.sandboxes.limits import Limit
+from lm_sandbox.sandboxes.process import Exit
 
 
 class Hits(Protocol):

@@ -10,10 +10,10 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from lm_sandbox.errors import LmSandboxError, NoCapacity, SandboxFailed
-from lm_sandbox.sandboxes.driver import Exit
 from lm_sandbox.sandboxes.inside.channel import Message
 from lm_sandbox.sandboxes.inside.pipes import PipeWriter
 from lm_sandbox.sandboxes.inside.program import ConfinedProgram, Reins
+from lm_sandbox.sandboxes.process import Exit
 from lm_sandbox.sandboxes.terminal import TerminalSize
 
 OPEN_S = 10.0

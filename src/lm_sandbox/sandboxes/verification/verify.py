@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lm_sandbox.sandboxes.commands import CommandRequest, CommandResult, run_command
-from lm_sandbox.sandboxes.driver import MIB, Enforced, Limits, SandboxDriver, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.driver import Enforced, SandboxDriver, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.limits import MIB, Limits
 from lm_sandbox.sandboxes.verification.attempts import CANARY, MACHINE, THROUGH, Attempt
 
 SPEC = SandboxSpec(limits=Limits(memory_bytes=192 * MIB, disk_bytes=32 * MIB, pids=64, open_files=128))

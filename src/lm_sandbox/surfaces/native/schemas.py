@@ -5,8 +5,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lm_sandbox.sandboxes.driver import MIB, Limits, Stats
+from lm_sandbox.sandboxes.driver import Stats
 from lm_sandbox.sandboxes.egress import MOST_RULES, EgressMode, EgressPolicy
+from lm_sandbox.sandboxes.limits import MIB, Limits
 from lm_sandbox.sandboxes.sandbox import Change, Lifetime, NewSandbox, Sandbox, SandboxState
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]

@@ -9,13 +9,7 @@ import anyio
 import anyio.to_thread
 
 from lm_sandbox.errors import DriverUnavailable, Invalid
-from lm_sandbox.sandboxes.driver import (
-    Adopted,
-    Check,
-    Enforced,
-    SandboxId,
-    SandboxSpec,
-)
+from lm_sandbox.sandboxes.driver import Adopted, Check, Enforced, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.bubblewrap.checks import DELEGATE_FIX, check_host
 from lm_sandbox.sandboxes.drivers.bubblewrap.maker import Maker
 from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox

@@ -2,8 +2,9 @@
 
 import os
 
-from lm_sandbox.sandboxes.driver import MIB, Enforced, Limits
+from lm_sandbox.sandboxes.driver import Enforced
 from lm_sandbox.sandboxes.inside.cgroups import Group
+from lm_sandbox.sandboxes.limits import MIB, Limits
 
 
 def describe(limits: Limits, *, uid: int | None, group: Group | None) -> Enforced:

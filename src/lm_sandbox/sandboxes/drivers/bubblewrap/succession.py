@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lm_sandbox.sandboxes.driver import Limits, Process, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox, Holding
 from lm_sandbox.sandboxes.drivers.bubblewrap.uids import UidPool
 from lm_sandbox.sandboxes.inside.cgroups import Group
 from lm_sandbox.sandboxes.inside.entrance import PROCESS, STDIN
 from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
+from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.process import Process
 
 SANDBOX, ZYGOTE = "sandbox", "zygote"
 

@@ -10,9 +10,10 @@ from typing import Self
 import anyio
 
 from lm_sandbox.errors import LmSandboxError
-from lm_sandbox.sandboxes.driver import Limits, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.bubblewrap.maker import Maker
 from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox
+from lm_sandbox.sandboxes.limits import Limits
 
 LOG = logging.getLogger(__name__)
 # The host refused one; it is asked again so much later.

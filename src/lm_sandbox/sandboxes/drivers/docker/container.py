@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lm_sandbox.config import DockerSettings
-from lm_sandbox.sandboxes.driver import Limits, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.profile import seccomp_profile
 from lm_sandbox.sandboxes.inside.layout import (
     BYTES_PER_FILE,
@@ -15,6 +15,7 @@ from lm_sandbox.sandboxes.inside.layout import (
     SANDBOX_UID,
     WORKSPACE,
 )
+from lm_sandbox.sandboxes.limits import Limits
 
 DEFAULT_IMAGE = "debian:bookworm-slim"
 RUN_LABEL = "lm-sandbox.run"

@@ -8,7 +8,7 @@ import anyio
 from anyio.abc import ByteSendStream, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from lm_sandbox.sandboxes.driver import OutputStream
+from lm_sandbox.sandboxes.process import OutputStream
 
 HEADER_BYTES = 8
 STDOUT, STDERR = 1, 2

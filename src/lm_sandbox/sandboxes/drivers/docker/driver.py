@@ -9,13 +9,7 @@ import anyio.to_thread
 
 from lm_sandbox.config import DockerSettings
 from lm_sandbox.errors import DriverUnavailable
-from lm_sandbox.sandboxes.driver import (
-    Adopted,
-    Check,
-    Enforced,
-    SandboxId,
-    SandboxSpec,
-)
+from lm_sandbox.sandboxes.driver import Adopted, Check, Enforced, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Container, EngineInfo
 from lm_sandbox.sandboxes.drivers.docker.checks import check_engine, obstacle_to_direct
 from lm_sandbox.sandboxes.drivers.docker.container import DEFAULT_IMAGE, RUN_LABEL, container_config

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from lm_sandbox.sandboxes.driver import MIB, Enforced, Limits
+from lm_sandbox.sandboxes.driver import Enforced
 from lm_sandbox.sandboxes.drivers.docker.answers import Resources
 from lm_sandbox.sandboxes.drivers.docker.confinement import Confinement
 from lm_sandbox.sandboxes.drivers.docker.runtimes import RuntimeKind
+from lm_sandbox.sandboxes.limits import MIB, Limits
 
 
 @dataclass(frozen=True, slots=True)

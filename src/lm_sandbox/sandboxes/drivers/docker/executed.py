@@ -17,17 +17,7 @@ import anyio
 from anyio.abc import ByteSendStream, SocketStream
 
 from lm_sandbox.errors import SandboxFailed, Unsupported
-from lm_sandbox.sandboxes.driver import (
-    CommandSpec,
-    Exit,
-    FileChange,
-    Limit,
-    OutputStream,
-    RunState,
-    SandboxId,
-    Stats,
-    Terminal,
-)
+from lm_sandbox.sandboxes.driver import FileChange, RunState, SandboxId, Stats
 from lm_sandbox.sandboxes.drivers.docker.confinement import Confinement, outer_uid, read_confinement
 from lm_sandbox.sandboxes.drivers.docker.demultiplexer import (
     STDERR,
@@ -41,6 +31,8 @@ from lm_sandbox.sandboxes.files import SandboxFiles
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
 from lm_sandbox.sandboxes.inside.neighbourhood import Network
 from lm_sandbox.sandboxes.inside.tree import COOKIE
+from lm_sandbox.sandboxes.limits import Limit
+from lm_sandbox.sandboxes.process import CommandSpec, Exit, OutputStream, Terminal
 from lm_sandbox.sandboxes.terminal import TerminalSpec
 
 # So that a missing folder or program is told in the same way by every runtime.
