@@ -71,7 +71,7 @@ async def test_what_an_image_declares_as_a_volume_meets_the_disk_limit(
 async def test_an_image_cannot_have_the_engine_start_programs_of_its_own(
     docker_engine: Path, tmp_path: Path
 ) -> None:
-    image = built(docker_engine, "with-a-check", "HEALTHCHECK --interval=1ms CMD touch /tmp/checked")
+    image = built(docker_engine, "with-a-check", "HEALTHCHECK --interval=100ms CMD touch /tmp/checked")
     async with DockerDriver(DockerSettings(socket=docker_engine), tmp_path) as driver:
         await driver.create(BOX, SandboxSpec(limits=SMALL.limits, image=image))
         result = await runner(driver, BOX)("sleep 0.5; ls /tmp")

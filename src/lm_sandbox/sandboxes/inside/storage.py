@@ -124,12 +124,15 @@ def _copy(source: str, target: str) -> None:
 
 
 def _empty(top: str) -> None:
-    with os.scandir(top) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
-            else:
-                Path(entry.path).unlink()
+    try:
+        with os.scandir(top) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    Path(entry.path).unlink()
+    except OSError as error:
+        raise SandboxFailed("The files of the sandbox could not be removed; delete it.") from error
 
 
 def _give(top: str, uid: int) -> None:
