@@ -16,7 +16,7 @@ import pytest
 
 IMAGE = "debian:bookworm-slim"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lm-sandbox"
-IMAGE_TAR = CACHE / "test-image-bookworm-2.tar"
+IMAGE_TAR = CACHE / "test-image-bookworm-3.tar"
 START_S = 60
 # Ends the engine when nobody holds the lock any more, however the workers ended. Its mounts are in a
 # namespace of their own and go with it.

@@ -19,6 +19,7 @@ from lm_sandbox.sandboxes.inside.layout import (
 from lm_sandbox.sandboxes.limits import Limits
 
 DEFAULT_IMAGE = "debian:bookworm-slim"
+HOSTNAME = "sandbox"
 RUN_LABEL = "lm-sandbox.run"
 SANDBOX_LABEL = "lm-sandbox.sandbox"
 # The first process only collects orphans while it reads what never comes, and starts nothing. As process 1
@@ -65,7 +66,7 @@ def container_config(
         "Image": image.id,
         # Of the first process: commands are another user, and so can neither look into it nor trace it.
         "User": f"{INIT_UID}:{INIT_UID}",
-        "Hostname": "sandbox",
+        "Hostname": HOSTNAME,
         "Entrypoint": list(INIT),
         "Cmd": [],
         "Healthcheck": {"Test": ["NONE"]},
@@ -89,11 +90,13 @@ def _isolation(settings: DockerSettings) -> dict[str, Any]:
         "MaskedPaths": list(MASKED),
         "ReadonlyPaths": list(READ_ONLY),
         "NetworkMode": "none",
-        # The engine lets everybody take the lower ports, which are the server's.
-        "Sysctls": {"net.ipv4.ip_unprivileged_port_start": "1024"},
+        # The engine lets everybody take the lower ports, which are the server's, and send ICMP.
+        "Sysctls": {"net.ipv4.ip_unprivileged_port_start": "1024", "net.ipv4.ping_group_range": "1 0"},
         # Otherwise the host's name servers and search domains are written into the container.
         "Dns": ["127.0.0.1"],
+        "DnsOptions": ["timeout:5", "attempts:1"],
         "DnsSearch": ["."],
+        "ExtraHosts": [f"{HOSTNAME}:127.0.0.1"],
         "CgroupnsMode": "private",
         # A namespace of its own, without the engine's /dev/shm.
         "IpcMode": "none",
