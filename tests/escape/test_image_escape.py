@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from lm_sandbox.config import DockerSettings
+from lm_sandbox.errors import Unsupported
 from lm_sandbox.sandboxes.driver import SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
+from lm_sandbox.sandboxes.verification.verify import verification
 from tests.conformance.conftest import BOX, SMALL, runner
 from tests.docker_engine import IMAGE, client
 
@@ -76,3 +78,11 @@ async def test_an_image_cannot_have_the_engine_start_programs_of_its_own(
         await driver.create(BOX, SandboxSpec(limits=SMALL.limits, image=image))
         result = await runner(driver, BOX)("sleep 0.5; ls /tmp")
         assert result.stdout == b""
+
+
+async def test_an_image_in_which_nothing_could_be_tried_is_told(docker_engine: Path, tmp_path: Path) -> None:
+    image = built(docker_engine, "without-python", "RUN rm /usr/bin/python3")
+    async with DockerDriver(DockerSettings(socket=docker_engine), tmp_path, image) as driver:
+        async with verification(driver) as (sandbox, _):
+            with pytest.raises(Unsupported, match="python3, which the image lacks"):
+                await sandbox.require_language()
