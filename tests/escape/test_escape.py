@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +9,6 @@ from lm_sandbox.sandboxes.driver import SandboxDriver
 from lm_sandbox.sandboxes.verification.attempts import ATTEMPTS, CANARY, THROUGH, Attempt
 from lm_sandbox.sandboxes.verification.verify import Verification, can_verify, verification
 from tests.conformance.conftest import BOX, ENTERED, SMALL, Run, runner
-from tests.drivers import build
 
 pytestmark = [
     pytest.mark.anyio,
@@ -27,11 +25,6 @@ MADE = [
     for attempt in ATTEMPTS
     if (driver, attempt.name) not in NOT_APPLICABLE
 ]
-
-
-@pytest.fixture
-def new_driver(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxDriver:
-    return build(request.param, request, tmp_path)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from lm_sandbox.config import DockerSettings
 from lm_sandbox.errors import DriverUnavailable, Invalid
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
-from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo
+from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo, Image
 from lm_sandbox.sandboxes.drivers.docker.confinement import outer_uid, read_confinement
 from lm_sandbox.sandboxes.drivers.docker.container import RUN_LABEL, container_config
 from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
@@ -21,11 +21,12 @@ from lm_sandbox.sandboxes.limits import MIB, Limits
 from tests.conformance.conftest import SMALL, runner
 
 BOX = SandboxId("sb_docker")
+IMAGE = Image.model_validate({"Id": "sha256:1", "Config": {"Volumes": {"/data/../srv/": {}, "/tmp": {}}}})
 CONFINED = "Uid:\t1000\t1000\nCapEff:\t0000\nCapBnd:\t0000\nNoNewPrivs:\t1\nSeccomp:\t2\n"
 
 
 def config(settings: DockerSettings | None = None, spec: SandboxSpec = SMALL) -> dict[str, object]:
-    made = container_config(BOX, spec, settings or DockerSettings(), image="img", run="r1")
+    made = container_config(BOX, spec, settings or DockerSettings(), image=IMAGE, run="r1")
     host: dict[str, object] = made["HostConfig"]
     return made | host
 
@@ -51,7 +52,7 @@ def test_limits_reach_the_engine() -> None:
     assert {"Name": "nofile", "Soft": 99, "Hard": 99} in made["Ulimits"]  # type: ignore[operator]
     places = made["Tmpfs"]
     assert isinstance(places, dict)
-    assert set(places) == {"/workspace", "/home/sandbox", "/tmp", "/var/tmp", "/dev/shm"}
+    assert set(places) == {"/workspace", "/home/sandbox", "/tmp", "/var/tmp", "/dev/shm", "/srv"}
     assert all(f"size={16 * MIB},nr_inodes=2048" in options for options in places.values())
 
 
@@ -149,8 +150,9 @@ async def test_a_runtime_that_the_engine_lacks_is_refused(docker_engine: Path, t
 @pytest.mark.anyio
 async def test_an_image_that_the_engine_lacks_is_named(docker_engine: Path, tmp_path: Path) -> None:
     async with DockerDriver(DockerSettings(socket=docker_engine), tmp_path) as driver:
-        with pytest.raises(Invalid, match="no image 'no/such:1'"):
-            await driver.create(BOX, SandboxSpec(image="no/such:1"))
+        for name in ("no/such:1", "Ünknown", "../containers/x", "x?y", "x\r\nHost: y", " ", "x" * 5000):
+            with pytest.raises(Invalid, match="no image"):
+                await driver.create(BOX, SandboxSpec(image=name))
 
 
 @pytest.mark.anyio

@@ -83,12 +83,11 @@ class Occupied:
         self._init, self._init_pid = premises.init, premises.init_pid
         with ExitStack() as held:
             # Held open, so that it never becomes the root of another process with the same number.
-            self._root_fd = os.open(f"/proc/{self._init_pid}/root", PATH_FLAGS)
-            held.callback(os.close, self._root_fd)
-            self._root = Path(f"/proc/{os.getpid()}/fd/{self._root_fd}")
+            self._root = os.open(f"/proc/{self._init_pid}/root", PATH_FLAGS)
+            held.callback(os.close, self._root)
             self._disks = []
             for disk in premises.disks:
-                self._disks.append(os.open(f"{self._root}{disk}", PATH_FLAGS | os.O_NOFOLLOW))
+                self._disks.append(storage.open_place(self._root, disk))
                 held.callback(os.close, self._disks[-1])
             self._open_files = held.pop_all()
         self._entrance = Entrance(launcher, identity, self._init, self)

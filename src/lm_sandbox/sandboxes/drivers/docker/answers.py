@@ -1,5 +1,7 @@
 """What the engine answers, as far as it is used. Source: the Docker Engine API, version 1.41."""
 
+import posixpath
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -37,6 +39,24 @@ class Created(Answer):
     """`POST /containers/create`."""
 
     id: str = Field(alias="Id")
+
+
+class ImageConfig(Answer):
+    """What an image declares; a volume would be a folder of the engine's host without any limit."""
+
+    volumes: dict[str, object] | None = Field(None, alias="Volumes")
+
+
+class Image(Answer):
+    """`GET /images/{name}/json`."""
+
+    id: str = Field(alias="Id")
+    config: ImageConfig = Field(ImageConfig(), alias="Config")
+
+    @property
+    def volumes(self) -> list[str]:
+        """The paths of its volumes, without detours."""
+        return sorted(posixpath.normpath(path) for path in self.config.volumes or ())
 
 
 class State(Answer):

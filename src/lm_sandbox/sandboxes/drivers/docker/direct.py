@@ -119,7 +119,7 @@ class DirectSandbox(Occupied):
             init=init.fd,
             init_pid=init.pid,
             group=init.group,
-            owner=SANDBOX_UID,
+            owner=_user_of_commands(init.pid),
             places=SAVED,
             disks=tuple(WRITABLE),
             spared=frozenset({init.pid}),
