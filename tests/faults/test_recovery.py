@@ -230,6 +230,20 @@ async def test_what_a_server_kept_ready_ends_with_it(servers: Servers) -> None:
     assert len(client.get("/v1/sandboxes").json()["data"]) == 1
 
 
+async def test_a_server_that_is_stopped_in_order_leaves_nothing(command_env: dict[str, str]) -> None:
+    env = {**command_env, "LM_SANDBOX_API_KEY": KEY}
+    launchers = Path(env["LM_SANDBOX_DATA_DIR"]) / "launchers"
+    with serving(env) as (process, server):
+        headers = {"Authorization": f"Bearer {KEY}"}
+        with httpx.Client(base_url=server.url, headers=headers, timeout=30) as client:
+            run(client, make(client), "setsid sleep 321987", background=True)
+        assert pids_with(str(launchers))
+    await eventually(lambda: not pids_with(str(launchers)))
+    assert not any(launchers.iterdir())
+    assert not pids_with("321987")
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/lm-sandbox-{process.pid}"))
+
+
 async def test_without_another_server_everything_ends(command_env: dict[str, str]) -> None:
     env = {**command_env, "LM_SANDBOX_API_KEY": KEY, "LM_SANDBOX_SANDBOX__RECOVERY_S": "0.5"}
     with serving(env) as (process, server):
