@@ -1,4 +1,5 @@
 import json
+import signal
 from pathlib import Path
 
 import anyio
@@ -8,7 +9,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from lm_sandbox.config import DockerSettings
 from lm_sandbox.errors import DriverUnavailable, Invalid
-from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.driver import RunState, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo, Image
 from lm_sandbox.sandboxes.drivers.docker.confinement import outer_uid, read_confinement
 from lm_sandbox.sandboxes.drivers.docker.container import RUN_LABEL, container_config
@@ -18,6 +19,7 @@ from lm_sandbox.sandboxes.drivers.docker.runs import all_runs, ended_run, held_r
 from lm_sandbox.sandboxes.drivers.docker.runtimes import runtime_kind
 from lm_sandbox.sandboxes.inside.cgroups import folders_of
 from lm_sandbox.sandboxes.limits import MIB, Limits
+from lm_sandbox.sandboxes.process import CommandSpec
 from tests.conformance.conftest import SMALL, runner
 
 BOX = SandboxId("sb_docker")
@@ -163,6 +165,51 @@ async def test_the_way_in_is_told(docker_engine: Path, tmp_path: Path) -> None:
     settings = DockerSettings(socket=docker_engine, runtime="unknown")
     async with DockerDriver(settings, tmp_path / "b") as driver:
         assert "docker exec" in (await driver.create(BOX, SMALL)).entry
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("runtime", ["runc", "unknown"])
+async def test_a_fork_bomb_takes_no_more_than_the_limit_and_the_sandbox_goes_on(
+    runtime: str, docker_engine: Path, tmp_path: Path
+) -> None:
+    settings = DockerSettings(socket=docker_engine, runtime=runtime)
+    async with DockerDriver(settings, tmp_path) as driver:
+        await driver.create(BOX, SMALL)
+        run = runner(driver, BOX)
+        most = 0
+
+        async def watch() -> None:
+            nonlocal most
+            while True:
+                most = max(most, (await driver.stats(BOX)).pids or 0)
+                await anyio.sleep(0.02)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            result = await run("bomb() { bomb | bomb & }; bomb; sleep 30", timeout_s=2)
+            tasks.cancel_scope.cancel()
+        assert result.timed_out
+        assert SMALL.limits.pids // 2 < most <= SMALL.limits.pids
+        assert (await run("echo alive")).stdout == b"alive\n"
+
+
+@pytest.mark.anyio
+async def test_what_is_paused_can_be_killed_by_exec_and_stays_paused(
+    docker_engine: Path, tmp_path: Path
+) -> None:
+    async with DockerDriver(DockerSettings(socket=docker_engine, runtime="unknown"), tmp_path) as driver:
+        await driver.create(BOX, SMALL)
+        await runner(driver, BOX)("(while :; do :; done) >/dev/null 2>&1 &")
+        process = await driver.spawn(BOX, CommandSpec(("sleep", "1000")))
+        await driver.set_state(BOX, RunState.PAUSED)
+        with anyio.fail_after(10):
+            await process.kill()
+            assert (await process.wait()).signal == signal.SIGKILL
+        await process.aclose()
+        used = (await driver.stats(BOX)).cpu_seconds
+        assert (await driver.stats(BOX)).cpu_seconds == used
+        await driver.set_state(BOX, RunState.RUNNING)
+        assert (await runner(driver, BOX)("echo alive")).stdout == b"alive\n"
 
 
 @pytest.mark.anyio

@@ -227,7 +227,7 @@ class Occupied:
             raise SandboxFailed("The processes of the sandbox do not end; delete it.")
         self._entrance.stop()
 
-    def stats(self) -> Stats:
+    async def stats(self) -> Stats:
         """Tells what it uses now."""
         used = self._group.stats() if self._group else Stats(pids=len(list(self.members())))
         with suppress(OSError):

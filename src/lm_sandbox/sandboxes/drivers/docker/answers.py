@@ -2,7 +2,7 @@
 
 import posixpath
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasPath, BaseModel, ConfigDict, Field
 
 
 class Answer(BaseModel):
@@ -87,6 +87,16 @@ class Container(Answer):
     state: State = Field(alias="State")
     resources: Resources = Field(alias="HostConfig")
     config: Config = Field(alias="Config")
+
+
+class Used(Answer):
+    """`GET /containers/{id}/stats`; a container that has ended uses nothing."""
+
+    cpu_ns: int = Field(0, validation_alias=AliasPath("cpu_stats", "cpu_usage", "total_usage"))
+    throttled_ns: int = Field(0, validation_alias=AliasPath("cpu_stats", "throttling_data", "throttled_time"))
+    memory_bytes: int | None = Field(None, validation_alias=AliasPath("memory_stats", "usage"))
+    memory_peak_bytes: int | None = Field(None, validation_alias=AliasPath("memory_stats", "max_usage"))
+    pids: int | None = Field(None, validation_alias=AliasPath("pids_stats", "current"))
 
 
 class Exec(Answer):

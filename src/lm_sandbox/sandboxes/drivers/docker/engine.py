@@ -16,7 +16,7 @@ from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from lm_sandbox.errors import DriverUnavailable, Invalid, SandboxFailed
-from lm_sandbox.sandboxes.drivers.docker.answers import Container, Created, EngineInfo, Exec, Image
+from lm_sandbox.sandboxes.drivers.docker.answers import Container, Created, EngineInfo, Exec, Image, Used
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
 
 LOG = logging.getLogger(__name__)
@@ -104,6 +104,23 @@ class Engine:
         """
         answer = _there(await self._ask("GET", f"/containers/{container}/json"))
         return Container.model_validate_json(answer.content)
+
+    async def is_running(self, container: str) -> bool:
+        """Tells whether a container is there and runs."""
+        try:
+            return (await self.inspect(container)).state.running
+        except SandboxFailed:
+            return False
+
+    async def used(self, container: str) -> Used:
+        """Counts what a container uses.
+
+        Raises:
+            SandboxFailed: it is gone.
+        """
+        query = {"stream": "false", "one-shot": "true"}
+        answer = _there(await self._ask("GET", f"/containers/{container}/stats", query=query))
+        return Used.model_validate_json(answer.content)
 
     async def remove(self, container: str) -> None:
         """Kills and removes a container with its volumes; idempotent."""
