@@ -53,9 +53,7 @@ async def scene(new_driver: SandboxDriver, tmp_path: Path) -> AsyncIterator[Scen
         local.bind(f"\0{abstract}")
         local.listen()
         rules = [f"up.test:{up.port},443", f"rebind.test:{evil[0].port}", f"inside.test:{evil[0].port}"]
-        made = await exits.enter_async_context(
-            box(*rules, f"{good}:{up.port},443", driver=new_driver)
-        )
+        made = await exits.enter_async_context(box(*rules, f"{good}:{up.port},443", driver=new_driver))
         made.table.names = {
             "up.test": [good], "evil.test": [bad], "rebind.test": [f"203.0.113.1,{bad}", bad], "inside.test": [bad],
             "localhost": ["127.0.0.1"], "metadata.google.internal": ["169.254.169.254"],
