@@ -39,6 +39,11 @@ class Servers:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
+    def stop(self) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait()
+
     def follow(self) -> httpx.Client:
         self.kill()
         return self.start()
@@ -290,6 +295,14 @@ def parent(pid: int) -> int:
 def test_two_servers_over_one_data_directory_do_not_take_each_others_sandboxes(servers: Servers) -> None:
     first = servers.start()
     sandbox = make(first)
+    wait = "echo one; while [ ! -e go ]; do sleep 0.01; done; echo two"
+    command = run(first, sandbox, wait, background=True)
     second = servers.start()
     assert run(second, make(second), "echo two")["stdout"] == "two\n"
     assert run(first, sandbox, "echo one")["stdout"] == "one\n"
+    assert second.get(sandbox).status_code == 404
+    assert len(second.get("/v1/sandboxes").json()["data"]) == 1
+    servers.stop()
+    run(first, sandbox, "touch go")
+    found = ended(first, f"{sandbox}/commands/{command['id']}")
+    assert (found["exit_code"], found["stdout"]) == (0, "one\ntwo\n")
