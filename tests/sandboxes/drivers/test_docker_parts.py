@@ -8,7 +8,7 @@ import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from lm_sandbox.config import DockerSettings
-from lm_sandbox.errors import DriverUnavailable, Invalid
+from lm_sandbox.errors import DriverUnavailable, Invalid, Unsupported
 from lm_sandbox.sandboxes.driver import RunState, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo, Image
 from lm_sandbox.sandboxes.drivers.docker.confinement import outer_uid, read_confinement
@@ -17,10 +17,12 @@ from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
 from lm_sandbox.sandboxes.drivers.docker.profile import seccomp_profile
 from lm_sandbox.sandboxes.drivers.docker.runs import all_runs, ended_run, held_run
 from lm_sandbox.sandboxes.drivers.docker.runtimes import runtime_kind
+from lm_sandbox.sandboxes.egress import EgressMode
 from lm_sandbox.sandboxes.inside.cgroups import folders_of
 from lm_sandbox.sandboxes.limits import MIB, Limits
 from lm_sandbox.sandboxes.process import CommandSpec
 from tests.conformance.conftest import SMALL, runner
+from tests.sandboxes.networked import box
 
 BOX = SandboxId("sb_docker")
 IMAGE = Image.model_validate({"Id": "sha256:1", "Config": {"Volumes": {"/data/../srv/": {}, "/tmp": {}}}})
@@ -210,6 +212,20 @@ async def test_what_is_paused_can_be_killed_by_exec_and_stays_paused(
         assert (await driver.stats(BOX)).cpu_seconds == used
         await driver.set_state(BOX, RunState.RUNNING)
         assert (await runner(driver, BOX)("echo alive")).stdout == b"alive\n"
+
+
+@pytest.mark.anyio
+async def test_a_way_out_that_cannot_be_given_is_refused_and_the_sandbox_stays_well(
+    docker_engine: Path, tmp_path: Path
+) -> None:
+    driver = DockerDriver(DockerSettings(socket=docker_engine, runtime="unknown"), tmp_path)
+    with pytest.raises(Unsupported, match="Nothing can be reached from here"):
+        async with box("up.test", driver=driver):
+            pass
+    async with box(mode=EgressMode.DISABLED, driver=driver) as made:
+        with pytest.raises(Unsupported):
+            await made.allow("up.test")
+        assert await made.out("echo well") == "well\n"
 
 
 @pytest.mark.anyio
