@@ -39,7 +39,7 @@ class Premises:
         init: A pidfd of its first process.
         init_pid: That process's number.
         group: Its control groups, where there are any.
-        owner: The host user that its files belong to; None for the server's own.
+        owner: Whose its files are.
         places: Its writable places by the names under which they are saved.
         disks: Those that are file systems of their own.
         spared: Processes that do not end when it is stopped.
@@ -48,7 +48,7 @@ class Premises:
     init: int
     init_pid: int
     group: Group | None
-    owner: int | None
+    owner: storage.Owner
     places: Mapping[str, str]
     disks: tuple[str, ...]
     spared: frozenset[int]

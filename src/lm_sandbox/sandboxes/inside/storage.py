@@ -8,16 +8,18 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from lm_sandbox.errors import NoCapacity, SandboxFailed
 from lm_sandbox.sandboxes.driver import ChangeKind, FileChange
 from lm_sandbox.sandboxes.inside.file_agent.paths import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open_at
 
 IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+COPY = ("cp", "--archive", "--sparse=always", "--reflink=auto", "--no-target-directory")
 
 Places = Mapping[str, str]
 
@@ -30,6 +32,54 @@ class Entry:
     size: int = 0
     changed_ns: int = 0
     target: str = ""
+
+
+class Owner(Protocol):
+    """Whose the files of a sandbox are."""
+
+    def put(self, source: str, target: str) -> None:
+        """Copies a folder's content for that user.
+
+        Raises:
+            NoCapacity: there is no room.
+            SandboxFailed: it cannot be done.
+        """
+        ...
+
+
+class Server:
+    """The server's own user."""
+
+    def put(self, source: str, target: str) -> None:
+        """Leaves the files as they are."""
+        _copy(source, target)
+
+
+@dataclass(frozen=True, slots=True)
+class HostUser:
+    """A user of this host, to whom the server as root can give files."""
+
+    uid: int
+
+    def put(self, source: str, target: str) -> None:
+        """Makes the files, then gives them."""
+        _copy(source, target)
+        _give(target, self.uid)
+
+
+@dataclass(frozen=True, slots=True)
+class MappedUser:
+    """A user of another user namespace, whose file systems know no root of this host."""
+
+    uid: int
+
+    def put(self, source: str, target: str) -> None:
+        """Makes the files as that user, who may look into the source nevertheless."""
+        privileges = "-all,+dac_override,+fowner"
+        become = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups",
+                  f"--inh-caps={privileges}", f"--ambient-caps={privileges}", "--"]  # fmt: skip
+        # From within the target, as that user may not follow the descriptors of the server.
+        _run([*become, *COPY, "--no-preserve=ownership", "--", source, "."], folder=target)
 
 
 def open_place(root: int, place: str) -> int:
@@ -59,14 +109,14 @@ def save(root: int, places: Places, folder: Path) -> int:
     return _bytes_taken(folder)
 
 
-def load(folder: Path, root: int, places: Places, uid: int | None) -> None:
+def load(folder: Path, root: int, places: Places, owner: Owner) -> None:
     """Puts saved files in the place of all that is there.
 
     Args:
         folder: What `save` made.
         root: A descriptor of the root of a sandbox without processes.
         places: As they were saved.
-        uid: The sandbox's host user, to whom they then belong; None leaves the owner.
+        owner: To whom they then belong.
 
     Raises:
         SandboxFailed: the files do not fit.
@@ -75,12 +125,10 @@ def load(folder: Path, root: int, places: Places, uid: int | None) -> None:
         with _top(root, place) as top:
             _empty(top)
             try:
-                _copy(str(folder / name), top)
+                owner.put(str(folder / name), top)
             except NoCapacity as error:
                 message = "The snapshot does not fit in; raise the sandbox's disk limit."
                 raise SandboxFailed(message) from error
-            if uid is not None:
-                _give(top, uid)
 
 
 def compare(folder: Path, root: int, places: Places) -> Iterator[FileChange]:
@@ -109,9 +157,13 @@ def _top(root: int, place: str) -> Iterator[str]:
 
 
 def _copy(source: str, target: str) -> None:
-    flags = ["--archive", "--sparse=always", "--reflink=auto", "--no-target-directory"]
+    _run([*COPY, "--", source, target], folder="/")
+
+
+def _run(argv: Sequence[str], *, folder: str) -> None:
     done = subprocess.run(
-        ["cp", *flags, "--", source, target],
+        argv,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         env={"PATH": os.defpath, "LC_ALL": "C"},
