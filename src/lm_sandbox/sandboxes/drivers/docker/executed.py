@@ -208,6 +208,8 @@ class ExecSandbox(Unentered):
     async def stats(self) -> Stats:
         """Tells what the engine counts; files it does not."""
         used = await self._engine.used(self.container)
+        if used.pids is None:
+            return Stats()  # A runtime that makes no group has the engine count the whole host.
         return Stats(
             cpu_seconds=used.cpu_ns / 1e9,
             throttled_seconds=used.throttled_ns / 1e9,
