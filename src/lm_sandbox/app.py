@@ -21,6 +21,8 @@ from lm_sandbox.models.engine import Engine
 from lm_sandbox.models.engines.llamacpp import LlamaCppEngine
 from lm_sandbox.models.engines.ollama import OllamaEngine
 from lm_sandbox.models.engines.openai import OpenAIEngine, Upstream
+from lm_sandbox.models.engines.upstreams import upstream_of
+from lm_sandbox.models.gpu_leases import GpuLeases
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.admission import default_limits
 from lm_sandbox.sandboxes.driver import SandboxDriver
@@ -169,8 +171,13 @@ def build_driver(settings: Settings) -> SandboxDriver:
     return BubblewrapDriver(require_cgroups=sandbox.require_cgroups, warm=warm, recovery=recovery)
 
 
-def build_registry(settings: Settings) -> ModelRegistry:
-    """Builds the engines, those that a user has set up before the bundled demo."""
+def build_registry(settings: Settings, leases: GpuLeases | None = None) -> ModelRegistry:
+    """Builds the engines, those that a user has set up before the bundled demo.
+
+    Args:
+        settings: All of them.
+        leases: GPUs that are lent to sandboxes.
+    """
     upstream = settings.upstream
     lm_studio = Upstream(
         name="lmstudio",
@@ -179,9 +186,10 @@ def build_registry(settings: Settings) -> ModelRegistry:
         probe_timeout_s=upstream.probe_timeout_s,
     )
     engines: list[Engine] = [
+        *(OpenAIEngine(upstream_of(name, engine)) for name, engine in settings.engines.items()),
         OllamaEngine(upstream.ollama_url, upstream.probe_timeout_s),
         OpenAIEngine(lm_studio),
-        LlamaCppEngine(settings.llamacpp, models_dir(settings)),
+        LlamaCppEngine(settings.llamacpp, models_dir(settings), leases=leases),
     ]
     return ModelRegistry(engines, settings.default_model)
 

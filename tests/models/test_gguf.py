@@ -1,3 +1,4 @@
+import os
 import struct
 from importlib import resources
 from pathlib import Path
@@ -7,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lm_sandbox.errors import ModelFailed
-from lm_sandbox.models.gguf import read_header
+from lm_sandbox.models.estimate import needs_of
+from lm_sandbox.models.gguf import MOST_LAYERS, read_header
 
 NANO = Path(str(resources.files("lm_sandbox.models.bundled") / "nano.gguf"))
 BYTES = NANO.read_bytes()[:60_000]
@@ -19,6 +21,9 @@ def test_the_bundled_model_tells_what_it_is() -> None:
     assert header.chat_template
     assert header.context_tokens
     assert header.tensors > 10
+    assert len(header.weights.layers) == 5
+    assert 0.9 * NANO.stat().st_size < header.weights.total <= NANO.stat().st_size
+    assert header.vocabulary > 1000
 
 
 @pytest.mark.parametrize(
@@ -50,12 +55,16 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
-@given(st.integers(4, 3000), st.binary(min_size=1, max_size=40))
+@given(st.integers(4, len(BYTES) - 50), st.binary(min_size=1, max_size=40))
 def test_no_change_of_the_header_does_more_than_refuse_it(tmp_path: Path, at: int, junk: bytes) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(BYTES[:at] + junk + BYTES[at + len(junk) :])
+    os.truncate(file, NANO.stat().st_size)
     try:
         header = read_header(file)
     except ModelFailed:
         return
     assert header.architecture
+    assert 0 <= header.weights.total <= NANO.stat().st_size
+    assert len(header.kv_elements) == len(header.weights.layers) <= MOST_LAYERS
+    assert needs_of(header, 8192).total >= 0

@@ -94,7 +94,7 @@ class AgentLoop:
         """
         run = _Run(self, principal, request, emit)
         with anyio.move_on_after(self.settings.max_wall_s):
-            async with self.models.lease(request.model) as lease:
+            async with self.models.lease(request.model, principal.id) as lease:
                 return await run.to_the_end(lease)
         return run.result(EndReason.TIME_LIMIT)
 

@@ -4,8 +4,11 @@ from contextlib import AsyncExitStack
 
 from fastapi import Request, Response
 
+from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.surfaces.deps import Services
-from lm_sandbox.surfaces.streams import PushResponse, Write
+from lm_sandbox.surfaces.errors import failure_of
+from lm_sandbox.surfaces.openai.errors import error_body
+from lm_sandbox.surfaces.streams import PushResponse, Write, sse
 
 
 async def pass_through(request: Request, deps: Services, model: str, path: str) -> Response:
@@ -22,8 +25,13 @@ async def pass_through(request: Request, deps: Services, model: str, path: str) 
         held = exits.pop_all()
 
     async def produce(write: Write) -> None:
-        async with held:
-            async for piece in answer.pieces:
-                await write(piece)
+        try:
+            async with held:
+                async for piece in answer.pieces:
+                    await write(piece)
+        except LmSandboxError as error:
+            if not answer.content_type.startswith("text/event-stream"):
+                raise  # A body that ends too early is all that can be told now.
+            await write(sse(error_body(failure_of(error))))
 
     return PushResponse(produce, media_type=answer.content_type, status_code=answer.status)
