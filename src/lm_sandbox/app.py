@@ -47,6 +47,7 @@ from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of, problem
 from lm_sandbox.surfaces.native import (
     commands,
+    engines,
     events,
     files,
     port_sockets,
@@ -76,6 +77,7 @@ ROUTERS = (
     port_sockets.ROUTER,
     terminals.ROUTER,
     terminal_sockets.ROUTER,
+    engines.ROUTER,
     *MODEL_ROUTERS,
     seed.ROUTER,
     health.ROUTER,
@@ -185,13 +187,13 @@ def build_registry(settings: Settings, leases: GpuLeases | None = None) -> Model
         how_to_start=LM_STUDIO_START,
         probe_timeout_s=upstream.probe_timeout_s,
     )
-    engines: list[Engine] = [
+    found: list[Engine] = [
         *(OpenAIEngine(upstream_of(name, engine)) for name, engine in settings.engines.items()),
         OllamaEngine(upstream.ollama_url, upstream.probe_timeout_s),
         OpenAIEngine(lm_studio),
         LlamaCppEngine(settings.llamacpp, models_dir(settings), leases=leases),
     ]
-    return ModelRegistry(engines, settings.default_model)
+    return ModelRegistry(found, settings.default_model)
 
 
 def models_dir(settings: Settings) -> Path:

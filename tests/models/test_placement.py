@@ -16,7 +16,7 @@ NOTHING: dict[str, int] = {}
 
 
 def placed(needs: Needs, hardware: Hardware, used: dict[str, int] = NOTHING, **more: int) -> Plan:
-    return plan(needs, room_of(hardware, used, {}), **more)  # type: ignore[arg-type]
+    return plan(needs, room_of(hardware, used, {}), **more)
 
 
 def test_a_model_that_fits_goes_onto_the_better_gpu_alone() -> None:
