@@ -20,7 +20,6 @@ from lm_sandbox.errors import (
     ModelNotFound,
     NoCapacity,
 )
-from lm_sandbox.models.downloads import Hub
 from lm_sandbox.models.engine import Lease, Model, ModelDetail, Tell
 from lm_sandbox.models.engines.llamacpp_facts import facts_of
 from lm_sandbox.models.engines.llamacpp_model import KnownModel, Wishes
@@ -28,6 +27,7 @@ from lm_sandbox.models.engines.llamacpp_placing import Placing
 from lm_sandbox.models.engines.llamacpp_process import LlamaCppProcess
 from lm_sandbox.models.gpu_leases import GpuLeases
 from lm_sandbox.models.hardware import Hardware, read_hardware
+from lm_sandbox.models.hub import Hub
 from lm_sandbox.models.hub_files import HUB
 from lm_sandbox.models.library import NANO, Library, ModelFile
 from lm_sandbox.models.queueing import FairQueue
