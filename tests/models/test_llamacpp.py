@@ -158,7 +158,8 @@ async def test_requests_over_the_limit_are_refused_and_the_rest_take_turns(tmp_p
 
 async def test_a_crash_is_told_to_the_request_that_it_ends(tmp_path: Path) -> None:
     async with serving(tmp_path) as engine, ChatClient() as chat:
-        with pytest.raises(EngineUnavailable, match=r"'nano' crashed \(SIGSEGV\) during the request"):
+
+        async def ask_and_crash() -> None:
             async with engine.acquire("nano") as lease:
                 worker = engine._known["nano"].worker
                 assert worker is not None
@@ -167,6 +168,9 @@ async def test_a_crash_is_told_to_the_request_that_it_ends(tmp_path: Path) -> No
                 os.kill(worker._process.pid, signal.SIGSEGV)
                 async for _ in stream:
                     pass
+
+        with pytest.raises(EngineUnavailable, match=r"'nano' crashed \(SIGSEGV\) during the request"):
+            await ask_and_crash()
         async with engine.acquire("nano") as lease:
             assert await answer(chat, lease)
 
@@ -242,7 +246,7 @@ async def test_the_worker_sees_the_planned_gpus_in_order_and_no_others(tmp_path:
         assert f"CUDA_VISIBLE_DEVICES={RTX_3060.id}\0".encode() in environ + b"\0"
 
 
-def test_the_order_for_a_worker_has_the_split_and_the_settings(tmp_path: Path) -> None:
+def test_the_order_for_a_worker_has_the_split_and_the_settings() -> None:
     job = LoadJob("m", "m", 8192, 2, 4, 49, tensor_split=(38, 11), gpus=("GPU-a", "GPU-b"))
     assert job.environment()["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"
     assert "CUDA_VISIBLE_DEVICES" not in LoadJob("m", "m", 1, 1, 1, -1).environment() | os.environ
@@ -262,13 +266,20 @@ async def test_embeddings_come_from_a_model_that_is_set_to_them(tmp_path: Path) 
     assert vectors[0] != vectors[1]
 
 
-@pytest.mark.parametrize("kind", ["q8_0", "f32"])
+@pytest.mark.parametrize("kind", ["bf16", "f32"])
 async def test_the_cache_can_be_of_another_type(tmp_path: Path, kind: str) -> None:
     models = {"nano": {"kv_type": kind, "parallel": 1, "context_tokens": 1024}}
     async with serving(tmp_path, models=models) as engine, ChatClient() as chat:
         async with engine.acquire("nano") as lease:
             assert await answer(chat, lease)
         assert "1024 tokens for each of 1 requests" in (await engine.show("nano")).facts["context"]
+
+
+async def test_a_setting_that_the_model_cannot_have_is_told_in_llama_cpps_words(tmp_path: Path) -> None:
+    async with serving(tmp_path, models={"nano": {"kv_type": "q8_0"}}) as engine:
+        with pytest.raises(ModelFailed, match="q8_0") as refusal:
+            await use(engine, "nano")
+        assert str(NANO.parent) not in refusal.value.message
 
 
 async def test_a_draft_model_guesses_ahead_and_the_answer_is_the_same(tmp_path: Path) -> None:

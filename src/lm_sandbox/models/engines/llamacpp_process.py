@@ -140,7 +140,8 @@ class LlamaCppProcess:
             raise ModelFailed(f"llama.cpp {how_it_ended(code)} while loading it.") from error
         answer = json.loads(line)
         if "error" in answer:
-            raise ModelFailed("llama.cpp cannot load it: the file is damaged or not supported.")
+            reason = answer["error"] or "the file is damaged or not supported"
+            raise ModelFailed(f"llama.cpp cannot load it: {reason.rstrip('.')}.")
         return str(answer["address"])
 
 

@@ -2,7 +2,7 @@
 
 Run as a file, not as a module: it imports nothing of lm-sandbox and starts in a few milliseconds.
 Standard input brings the job as one line of JSON and, by its end, the order to stop; standard output
-answers with one line, `{"address": ...}` or `{"error": ...}`; the log goes to standard error.
+answers with one line, `{"address": ...}` or `{"error": ...}`.
 """
 
 import ctypes
@@ -18,6 +18,8 @@ Foreign = Any
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 LARGEST_BATCH = 8192
+LONGEST_LOG = 1024 * 1024
+LONGEST_REASON = 300
 
 
 def main() -> None:
@@ -25,17 +27,36 @@ def main() -> None:
     _die_with_parent()
     job = json.loads(sys.stdin.buffer.readline())
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    log = os.memfd_create("log")
+    os.dup2(log, 1)
+    os.dup2(log, 2)
     try:
         server = _serve(job)
-    except Exception as error:  # noqa: BLE001 - whatever llama.cpp raises, the parent has to hear of it
-        print(json.dumps({"error": str(error)}), file=answers, flush=True)
+    except Exception:  # noqa: BLE001 - whatever llama.cpp raises, the parent has to hear of it
+        print(json.dumps({"error": _reason(log, job)}), file=answers, flush=True)
         os._exit(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(log)
     print(json.dumps({"address": server.listening_address}), file=answers, flush=True)
     while sys.stdin.buffer.read(4096):
         continue
     # Leaving without unwinding: the memory goes with the process, and nothing here holds state.
     os._exit(0)
+
+
+def _reason(log: int, job: Json) -> str:
+    """Finds in the log what went wrong first, without where files are."""
+    size = os.lseek(log, 0, os.SEEK_END)
+    text = os.pread(log, LONGEST_LOG, max(0, size - LONGEST_LOG)).decode(errors="replace")
+    for line in text.splitlines():
+        if "error" in line.lower() or "fail" in line.lower() or "does not" in line:
+            said = line.partition(": ")[2] or line
+            for path in (job["path"], job["mmproj"], job["draft"], *job["lora"]):
+                said = said.replace(path, "the file") if path else said
+            return said.strip()[:LONGEST_REASON]
+    return ""
 
 
 def _die_with_parent() -> None:
