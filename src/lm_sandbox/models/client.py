@@ -61,15 +61,15 @@ class ChatClient:
             EngineUnavailable: it does not answer, or broke off.
         """
         async with self._post(lease, path, _renamed(body, lease.model)) as answer:
-            kind = answer.headers.get("content-type", "application/json")
+            kind = _kind(answer)
             pieces = answer.aiter_raw()
             if answer.is_error:
                 told = await _read_error(answer)
                 if answer.status_code not in PASSED_ON or not kind.startswith(FORWARDED_KINDS):
                     raise upstream_error(answer.status_code, told, lease)
                 pieces = _once(_without_secrets(told.decode(errors="replace"), lease).encode())
-            elif not kind.startswith(FORWARDED_KINDS):
-                raise UpstreamError(f"The engine answered with {kind[:100]!r}, which is no JSON.")
+            else:
+                _check_kind(kind)
             yield Forwarded(answer.status_code, kind, pieces)
 
     async def stream_chat(
@@ -100,6 +100,7 @@ class ChatClient:
         async with self._post(lease, "/v1/chat/completions", json.dumps(request).encode()) as answer:
             if answer.is_error:
                 raise upstream_error(answer.status_code, await _read_error(answer), lease)
+            _check_kind(_kind(answer))
             stream = ChatStream()
             async for line in answer.aiter_lines():
                 for delta in stream.feed(line):
@@ -152,6 +153,15 @@ def _without_secrets(text: str, lease: Lease) -> str:
     for secret in [*secrets, lease.base_url, lease.base_url.partition("://")[2]]:
         text = text.replace(secret, "***") if secret else text
     return text
+
+
+def _kind(answer: httpx.Response) -> str:
+    return str(answer.headers.get("content-type", "application/json"))
+
+
+def _check_kind(kind: str) -> None:
+    if not kind.startswith(FORWARDED_KINDS):
+        raise UpstreamError(f"The engine answered with {kind[:100]!r}, which is no JSON.")
 
 
 async def _read_error(answer: httpx.Response) -> bytes:

@@ -141,8 +141,10 @@ class OllamaEngine(OpenAIEngine):
 
     async def _listed(self, body: bytes) -> list[Model]:
         tags = _Tags.model_validate_json(body).models
-        running = (await self._client.get("/api/ps")).raise_for_status()
-        loaded = {tag.name for tag in _Tags.model_validate_json(running.content).models}
+        running = await self._client.get("/api/ps")
+        # What speaks this API without telling what is loaded has models all the same.
+        content = running.content if running.is_success else b'{"models": []}'
+        loaded = {tag.name for tag in _Tags.model_validate_json(content).models}
         return [
             Model(
                 tag.name,
