@@ -101,7 +101,7 @@ async def test_models_of_an_engine_that_went_down_stay_listed_and_are_unavailabl
 ) -> None:
     clock = Clock()
     async with scripted({"GET /v1/models": LISTING}) as upstream:
-        engines = [
+        engines: list[Engine] = [
             OpenAIEngine(place(upstream.url), clock=clock),
             LlamaCppEngine(LlamaCppSettings(), tmp_path),
         ]
