@@ -66,6 +66,8 @@ from lm_sandbox.surfaces.swagger import add_swagger
 DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
 MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER)
 ROUTERS = (
+    # Routes are tried in order, and these are asked the most.
+    *MODEL_ROUTERS,
     sandboxes.ROUTER,
     commands.ROUTER,
     shells.ROUTER,
@@ -78,7 +80,6 @@ ROUTERS = (
     terminals.ROUTER,
     terminal_sockets.ROUTER,
     engines.ROUTER,
-    *MODEL_ROUTERS,
     seed.ROUTER,
     health.ROUTER,
 )

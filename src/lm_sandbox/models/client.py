@@ -14,6 +14,8 @@ from lm_sandbox.models.chat_stream import ChatStream
 from lm_sandbox.models.engine import Lease
 
 CONNECT_S = 5.0
+# llama.cpp closes a connection that was idle for 5 s; one that it is about to close is not to be used.
+KEPT_S = 2.0
 LONGEST_MESSAGE = 2000
 LONGEST_ERROR_BYTES = 64 * 1024
 # What an engine refuses for our key, or fails at by itself, is not the caller's fault.
@@ -41,7 +43,7 @@ class ChatClient:
         self._client = httpx.AsyncClient(
             # Answers are handed on as they come, so they must not come compressed.
             headers={"Accept-Encoding": "identity"},
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=KEPT_S),
             trust_env=False,
         )
         return self

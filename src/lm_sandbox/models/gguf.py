@@ -163,7 +163,9 @@ def _offsets(reader: GgufReader, count: int) -> list[tuple[int, str]]:
 
 def _weights(offsets: list[tuple[int, str]], data_bytes: int, layers: int) -> Weights:
     """Tells sizes from where the next tensor begins: that needs no table of types."""
-    if offsets and offsets[-1][0] >= data_bytes:
+    if not offsets:
+        return Weights((0,) * layers)  # The first of several parts may hold none.
+    if offsets[-1][0] >= data_bytes:
         raise ModelFailed("The GGUF file is truncated: not all of its tensors are in it.")
     of_layers = [0] * layers
     embedding = output = 0
