@@ -75,10 +75,13 @@ async def server(settings: Mapping[str, str]) -> AsyncIterator[httpx.AsyncClient
         )  # fmt: skip
         assert process.stdout is not None
         url = (await process.stdout.readline()).split()[3].decode()
-        async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}) as client:
-            yield client
-        process.terminate()
-        await process.wait()
+        headers = {"Authorization": f"Bearer {key}"}
+        try:
+            async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
+                yield client
+        finally:
+            process.terminate()
+            await process.wait()
 
 
 @asynccontextmanager

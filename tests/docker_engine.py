@@ -16,7 +16,7 @@ import pytest
 
 IMAGE = "debian:bookworm-slim"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lm-sandbox"
-IMAGE_TAR = CACHE / "test-image-bookworm-2.tar"
+IMAGE_TAR = CACHE / "test-image-bookworm-3.tar"
 START_S = 60
 # Ends the engine when nobody holds the lock any more, however the workers ended. Its mounts are in a
 # namespace of their own and go with it.
@@ -93,7 +93,7 @@ def _start(folder: Path) -> None:
             pytest.fail("dockerd did not come up: " + (folder / "log").read_text()[-2000:])
         time.sleep(0.05)
     name, _, tag = IMAGE.partition(":")
-    with IMAGE_TAR.open("rb") as tar, _client(folder / "docker.sock") as http:
+    with IMAGE_TAR.open("rb") as tar, client(folder / "docker.sock") as http:
         query = {"fromSrc": "-", "repo": name, "tag": tag}
         http.post("/images/create", params=query, content=tar).raise_for_status()
 
@@ -102,13 +102,13 @@ def _answers(path: Path) -> bool:
     if not path.is_socket():
         return False
     try:
-        with _client(path) as http:
+        with client(path) as http:
             return http.get("/_ping").is_success
     except httpx.TransportError:
         return False
 
 
-def _client(path: Path) -> httpx.Client:
+def client(path: Path) -> httpx.Client:
     return httpx.Client(
         transport=httpx.HTTPTransport(uds=str(path)), base_url="http://docker", timeout=START_S
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import NOWHERE, Server, lm_sandbox
+from tests.conftest import NOWHERE, Server, lm_sandbox, serving
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 LIMIT_S = 60
@@ -152,7 +152,12 @@ def _serve_once(env: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize("victim", ["server", "launcher"])
-def test_killing_the_server_leaves_no_process_and_no_group(server: Server, victim: str) -> None:
+def test_killing_the_server_leaves_no_process_and_no_group(command_env: dict[str, str], victim: str) -> None:
+    with serving({**command_env, "LM_SANDBOX_SANDBOX__RECOVERY_S": "0"}) as (_, server):
+        kill_and_look(server, victim)
+
+
+def kill_and_look(server: Server, victim: str) -> None:
     headers = {"Authorization": f"Bearer {server.key}"}
     made = httpx.post(f"{server.url}/v1/sandboxes", json={}, headers=headers).json()
     path = f"{server.url}/v1/sandboxes/{made['id']}/commands"

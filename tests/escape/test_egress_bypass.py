@@ -9,13 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from lm_sandbox.sandboxes.driver import SandboxDriver
 from lm_sandbox.sandboxes.verification.attempts import THROUGH, Attempt
-from tests.escape.egress_attempts import ATTEMPTS
+from tests.conformance.conftest import ENTERED
+from tests.escape.egress_attempts import AROUND, ATTEMPTS, DIRECT
 from tests.sandboxes.networked import Box, box
 from tests.sandboxes.upstream import Upstream, certificate, loopback, upstream
 
 pytestmark = pytest.mark.anyio
 ROOT = os.geteuid() == 0
+MADE = [
+    pytest.param(driver, attempt, id=f"{driver}: {attempt.name}")
+    for driver in ENTERED
+    for attempt in (ATTEMPTS if driver == "bubblewrap" else AROUND)
+]
 
 
 @dataclass
@@ -29,7 +36,7 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+async def scene(new_driver: SandboxDriver, tmp_path: Path) -> AsyncIterator[Scene]:
     _, context = certificate(tmp_path, "evil.test", "up.test")
     good, bad = loopback(), loopback()
     abstract = f"lm-sandbox-test-{os.getpid()}-{bad}"
@@ -46,7 +53,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         local.bind(f"\0{abstract}")
         local.listen()
         rules = [f"up.test:{up.port},443", f"rebind.test:{evil[0].port}", f"inside.test:{evil[0].port}"]
-        made = await exits.enter_async_context(box(*rules, f"{good}:{up.port},443"))
+        made = await exits.enter_async_context(box(*rules, f"{good}:{up.port},443", driver=new_driver))
         made.table.names = {
             "up.test": [good], "evil.test": [bad], "rebind.test": [f"203.0.113.1,{bad}", bad], "inside.test": [bad],
             "localhost": ["127.0.0.1"], "metadata.google.internal": ["169.254.169.254"],
@@ -58,7 +65,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         yield Scene(made, up, evil, env)
 
 
-@pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.name)
+@pytest.mark.parametrize(("new_driver", "attempt"), MADE, indirect=["new_driver"])
 async def test_nothing_outside_the_policy_is_reached(attempt: Attempt, scene: Scene) -> None:
     output = await scene.box.out(attempt.script, **scene.env)
     assert [server.connections for server in scene.evil] == [0] * len(scene.evil), output
@@ -68,7 +75,10 @@ async def test_nothing_outside_the_policy_is_reached(attempt: Attempt, scene: Sc
     assert "reached" in await scene.box.out(f"curl -sS http://up.test:{scene.up.port}/")
 
 
+@pytest.mark.parametrize("new_driver", ENTERED, indirect=True)
 async def test_the_attempts_can_succeed_where_the_policy_allows(scene: Scene) -> None:
+    if ROOT:
+        assert "reached" in await scene.box.out(f"{DIRECT} https://up.test/")
     await scene.box.allow(f"evil.test:{scene.evil[0].port}", f"{scene.env['EVIL_IP']}:{scene.evil[0].port}")
     for name in ("the name by the proxy", "the name by a tunnel", "say a second request"):
         attempt = next(one for one in ATTEMPTS if one.name == name)

@@ -2,36 +2,31 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from lm_sandbox.sandboxes.driver import SandboxDriver
-from lm_sandbox.sandboxes.verification.attempts import ATTEMPTS, CANARY, THROUGH, Attempt
+from lm_sandbox.sandboxes.verification.attempts import (
+    ATTEMPTS,
+    CANARY,
+    SYSTEM_FILES,
+    THROUGH,
+    Attempt,
+    attempts_on,
+)
 from lm_sandbox.sandboxes.verification.verify import Verification, can_verify, verification
 from tests.conformance.conftest import BOX, ENTERED, SMALL, Run, runner
-from tests.drivers import build
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(not can_verify(), reason="the numbers of system calls are x86-64's"),
 ]
 
-# What an attempt gets at in a sandbox of this driver is no secret of the host.
-NOT_APPLICABLE = {
-    ("docker", "read /var/lib/dpkg/status"): "it is the image's own, which its user may read",
-}
 MADE = [
     pytest.param(driver, attempt, id=f"{driver}: {attempt.group}: {attempt.name}")
     for driver in ENTERED
-    for attempt in ATTEMPTS
-    if (driver, attempt.name) not in NOT_APPLICABLE
+    for attempt in attempts_on(driver)
 ]
-
-
-@pytest.fixture
-def new_driver(request: pytest.FixtureRequest, tmp_path: Path) -> SandboxDriver:
-    return build(request.param, request, tmp_path)
 
 
 @pytest.fixture
@@ -66,7 +61,7 @@ async def test_an_attempt_that_nothing_stops_is_told(script: str, sandbox: Verif
 def test_there_are_enough_attempts_and_none_twice() -> None:
     names = [(attempt.group, attempt.name) for attempt in ATTEMPTS]
     assert len(set(names)) == len(names) >= 120
-    assert {name for _, name in NOT_APPLICABLE} <= {name for _, name in names}
+    assert len(attempts_on("docker")) == len(ATTEMPTS) - len(SYSTEM_FILES)
 
 
 @pytest.fixture

@@ -39,6 +39,11 @@ class Servers:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
+    def stop(self) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait()
+
     def follow(self) -> httpx.Client:
         self.kill()
         return self.start()
@@ -230,6 +235,20 @@ async def test_what_a_server_kept_ready_ends_with_it(servers: Servers) -> None:
     assert len(client.get("/v1/sandboxes").json()["data"]) == 1
 
 
+async def test_a_server_that_is_stopped_in_order_leaves_nothing(command_env: dict[str, str]) -> None:
+    env = {**command_env, "LM_SANDBOX_API_KEY": KEY}
+    launchers = Path(env["LM_SANDBOX_DATA_DIR"]) / "launchers"
+    with serving(env) as (process, server):
+        headers = {"Authorization": f"Bearer {KEY}"}
+        with httpx.Client(base_url=server.url, headers=headers, timeout=30) as client:
+            run(client, make(client), "setsid sleep 321987", background=True)
+        assert pids_with(str(launchers))
+    await eventually(lambda: not pids_with(str(launchers)))
+    assert not any(launchers.iterdir())
+    assert not pids_with("321987")
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/lm-sandbox-{process.pid}"))
+
+
 async def test_without_another_server_everything_ends(command_env: dict[str, str]) -> None:
     env = {**command_env, "LM_SANDBOX_API_KEY": KEY, "LM_SANDBOX_SANDBOX__RECOVERY_S": "0.5"}
     with serving(env) as (process, server):
@@ -276,6 +295,14 @@ def parent(pid: int) -> int:
 def test_two_servers_over_one_data_directory_do_not_take_each_others_sandboxes(servers: Servers) -> None:
     first = servers.start()
     sandbox = make(first)
+    wait = "echo one; while [ ! -e go ]; do sleep 0.01; done; echo two"
+    command = run(first, sandbox, wait, background=True)
     second = servers.start()
     assert run(second, make(second), "echo two")["stdout"] == "two\n"
     assert run(first, sandbox, "echo one")["stdout"] == "one\n"
+    assert second.get(sandbox).status_code == 404
+    assert len(second.get("/v1/sandboxes").json()["data"]) == 1
+    servers.stop()
+    run(first, sandbox, "touch go")
+    found = ended(first, f"{sandbox}/commands/{command['id']}")
+    assert (found["exit_code"], found["stdout"]) == (0, "one\ntwo\n")

@@ -13,6 +13,7 @@ from anyio import TemporaryDirectory
 from lm_sandbox.config import SandboxSettings
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.commands import CommandResult
+from lm_sandbox.sandboxes.driver import SandboxDriver
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
 from lm_sandbox.sandboxes.egress import EgressMode, EgressPolicy
 from lm_sandbox.sandboxes.events import Event, EventKind
@@ -68,9 +69,11 @@ class Box:
 
 
 @asynccontextmanager
-async def box(*rules: str, mode: EgressMode = EgressMode.ALLOWLIST) -> AsyncIterator[Box]:
+async def box(
+    *rules: str, mode: EgressMode = EgressMode.ALLOWLIST, driver: SandboxDriver | None = None
+) -> AsyncIterator[Box]:
     table = Table()
-    driver = BubblewrapDriver()
+    driver = driver or BubblewrapDriver()
     networks = Networks(driver, resolve=table)
     async with (
         TemporaryDirectory() as folder,

@@ -80,7 +80,7 @@ async def test_a_shell_that_ends_is_followed_by_one_that_knows_what_it_knew(
 ) -> None:
     await run("cd /tmp; a=1; export b='two words'; f0() { echo \"f0 $a\"; }; shopt -s extglob")
     found = await run(f"c=3; {command}")
-    assert (found["exit_code"], found["shell"]) == (code, "restored")
+    assert (found["exit_code"], found["shell"], found["cwd"]) == (code, "restored", "/tmp")
     after = await run('set +eu; echo $PWD $a "$b" $c; f0; [[ xxx == +(x) ]] && bash -c "echo \\$b"')
     assert after["stdout"].splitlines() == ["/tmp 1 two words 3", "f0 1", "two words"]
     assert after["stderr"] == ""

@@ -14,7 +14,7 @@ from lm_sandbox.app import build_driver
 from lm_sandbox.config import Settings
 from lm_sandbox.errors import DriverUnavailable
 from lm_sandbox.sandboxes.driver import Enforced
-from lm_sandbox.sandboxes.verification.attempts import ATTEMPTS, MACHINE
+from lm_sandbox.sandboxes.verification.attempts import MACHINE, attempts_on
 from lm_sandbox.sandboxes.verification.verify import Outcome, can_verify, verification
 
 SHOWN_CHARACTERS = 300
@@ -25,14 +25,16 @@ async def report(settings: Settings, *, as_json: bool) -> int:
 
     Raises:
         DriverUnavailable: this host cannot isolate, or is not of the kind that the attempts know.
+        Unsupported: the sandboxes' image lacks what the attempts are written in.
     """
     if not can_verify():
         raise DriverUnavailable(f"The attempts are written for {MACHINE}; this is {platform.machine()}.")
     outcomes: list[Outcome] = []
     progress = Progress(transient=True, console=Console(stderr=True), disable=as_json)
     async with build_driver(settings.for_one_use()) as driver, verification(driver) as (sandbox, enforced):
+        await sandbox.require_language()
         with progress:
-            for attempt in progress.track(ATTEMPTS, description="Trying to break out"):
+            for attempt in progress.track(attempts_on(driver.name), description="Trying to break out"):
                 outcomes.append(await sandbox.run(attempt))  # noqa: PERF401 - told as it goes
     if as_json:
         print(json.dumps(_as_json(outcomes, enforced)))  # noqa: T201

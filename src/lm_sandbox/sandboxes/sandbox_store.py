@@ -8,6 +8,7 @@ from sqlalchemy import Column, String, Table, Text, delete, insert, select, upda
 
 from lm_sandbox.sandboxes.egress import EgressPolicy
 from lm_sandbox.sandboxes.sandbox import Lifetime, Sandbox, SandboxState
+from lm_sandbox.sandboxes.serving_process import this_server
 from lm_sandbox.storage.database import Database
 from lm_sandbox.storage.schema import METADATA
 
@@ -33,6 +34,7 @@ class SandboxRecord(BaseModel):
         egress: What it may reach.
         state: Where it is in its life.
         image: What was asked for as its root file system.
+        server: The process that has it.
     """
 
     id: str
@@ -45,11 +47,13 @@ class SandboxRecord(BaseModel):
     egress: EgressPolicy
     state: SandboxState
     image: str | None = None
+    server: str
 
     @classmethod
     def of(cls, sandbox: Sandbox) -> "SandboxRecord":
         """Describes a sandbox as it is now."""
-        return cls.model_validate({name: getattr(sandbox, name) for name in cls.model_fields})
+        own = {name: getattr(sandbox, name) for name in cls.model_fields if name != "server"}
+        return cls.model_validate({**own, "server": this_server()})
 
 
 class SandboxStore:

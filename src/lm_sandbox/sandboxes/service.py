@@ -343,7 +343,8 @@ class SandboxService:
             if found.alive:
                 with suppress(LmSandboxError):
                     await self._set_egress(found.owner, found.sandbox, found.egress)
-        await anyio.to_thread.run_sync(sweep, self._spool, {str(one.id) for one in self._registry})
+        known = {record.id for record in await self._records.all()}
+        await anyio.to_thread.run_sync(sweep, self._spool, known)
 
     def _watch(self, sandbox: Sandbox, command: Command) -> None:
         if self._tasks is None:

@@ -37,6 +37,7 @@ class ShellProcess:
     Attributes:
         process: The bash.
         ended: How bash itself ended; None while it runs.
+        cwd: The folder that it was in at its end, where it could tell.
         state: Commands that make another bash know what this one knew at its end, where it could tell.
     """
 
@@ -45,6 +46,7 @@ class ShellProcess:
             raise ValueError("a shell needs an input and a channel")
         self.process = process
         self.ended: Exit | None = None
+        self.cwd: str | None = None
         self.state: bytes | None = None
         self._stdin = process.stdin
         self._channel = process.channel
@@ -112,6 +114,8 @@ class ShellProcess:
     def _learn(self, record: bytes) -> None:
         if record.startswith(b"s"):
             self.state = record[1:]
+        elif record.startswith(b"c"):
+            self.cwd = record[1:].decode(errors="surrogateescape")
         elif record.startswith(b"d"):
             self._done = _parse(record[1:]) or self._done
             news, self._news = self._news, anyio.Event()

@@ -90,6 +90,7 @@ class ShellRun:
         if done is not None:
             self.cwd = done.cwd
             return Exit(done.status, None, limits)
+        self.cwd = self.shell.cwd
         ended = self.shell.ended
         if ended is None or self._killed:
             return Exit(None, signal.SIGKILL, limits)

@@ -10,7 +10,8 @@ from lm_sandbox.sandboxes.driver import SandboxDriver, SandboxId
 from lm_sandbox.sandboxes.egress import EgressPolicy
 from lm_sandbox.sandboxes.registry import SandboxRegistry
 from lm_sandbox.sandboxes.sandbox import Sandbox
-from lm_sandbox.sandboxes.sandbox_store import SandboxStore
+from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
+from lm_sandbox.sandboxes.serving_process import is_running
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Survivor:
 async def survivors(
     driver: SandboxDriver, records: SandboxStore, registry: SandboxRegistry
 ) -> list[Survivor]:
-    """Enters every recorded sandbox, and destroys those that nobody knows any more.
+    """Enters every recorded sandbox but those of servers that run, and destroys those that nobody knows.
 
     Raises:
         DriverUnavailable: the host refused.
@@ -43,11 +44,14 @@ async def survivors(
     adopted = {one.sandbox: one for one in await driver.adopt()}
     found = []
     for record in await records.all():
+        if is_running(record.server):
+            continue
         alive = adopted.pop(SandboxId(record.id), None)
         sandbox = registry.restore(record, alive.enforced if alive else None)
         running = sandbox.commands.restore(alive.processes if alive else {})
         owner = Principal(record.owner, record.owner, frozenset({Scope.SANDBOXES, Scope.MODELS}))
         found.append(Survivor(sandbox, alive is not None, owner, record.egress, running))
+        await records.change(SandboxRecord.of(sandbox))
     for sandbox_id in adopted:
         await driver.destroy(sandbox_id)
     return found

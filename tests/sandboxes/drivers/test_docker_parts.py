@@ -1,4 +1,5 @@
 import json
+import signal
 from pathlib import Path
 
 import anyio
@@ -7,25 +8,29 @@ import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from lm_sandbox.config import DockerSettings
-from lm_sandbox.errors import DriverUnavailable, Invalid
-from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
-from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo
+from lm_sandbox.errors import DriverUnavailable, Invalid, Unsupported
+from lm_sandbox.sandboxes.driver import RunState, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo, Image
 from lm_sandbox.sandboxes.drivers.docker.confinement import outer_uid, read_confinement
 from lm_sandbox.sandboxes.drivers.docker.container import RUN_LABEL, container_config
 from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
 from lm_sandbox.sandboxes.drivers.docker.profile import seccomp_profile
 from lm_sandbox.sandboxes.drivers.docker.runs import all_runs, ended_run, held_run
 from lm_sandbox.sandboxes.drivers.docker.runtimes import runtime_kind
+from lm_sandbox.sandboxes.egress import EgressMode
 from lm_sandbox.sandboxes.inside.cgroups import folders_of
 from lm_sandbox.sandboxes.limits import MIB, Limits
+from lm_sandbox.sandboxes.process import CommandSpec
 from tests.conformance.conftest import SMALL, runner
+from tests.sandboxes.networked import box
 
 BOX = SandboxId("sb_docker")
+IMAGE = Image.model_validate({"Id": "sha256:1", "Config": {"Volumes": {"/data/../srv/": {}, "/tmp": {}}}})
 CONFINED = "Uid:\t1000\t1000\nCapEff:\t0000\nCapBnd:\t0000\nNoNewPrivs:\t1\nSeccomp:\t2\n"
 
 
 def config(settings: DockerSettings | None = None, spec: SandboxSpec = SMALL) -> dict[str, object]:
-    made = container_config(BOX, spec, settings or DockerSettings(), image="img", run="r1")
+    made = container_config(BOX, spec, settings or DockerSettings(), image=IMAGE, run="r1")
     host: dict[str, object] = made["HostConfig"]
     return made | host
 
@@ -51,7 +56,7 @@ def test_limits_reach_the_engine() -> None:
     assert {"Name": "nofile", "Soft": 99, "Hard": 99} in made["Ulimits"]  # type: ignore[operator]
     places = made["Tmpfs"]
     assert isinstance(places, dict)
-    assert set(places) == {"/workspace", "/home/sandbox", "/tmp", "/var/tmp", "/dev/shm"}
+    assert set(places) == {"/workspace", "/home/sandbox", "/tmp", "/var/tmp", "/dev/shm", "/srv"}
     assert all(f"size={16 * MIB},nr_inodes=2048" in options for options in places.values())
 
 
@@ -149,8 +154,9 @@ async def test_a_runtime_that_the_engine_lacks_is_refused(docker_engine: Path, t
 @pytest.mark.anyio
 async def test_an_image_that_the_engine_lacks_is_named(docker_engine: Path, tmp_path: Path) -> None:
     async with DockerDriver(DockerSettings(socket=docker_engine), tmp_path) as driver:
-        with pytest.raises(Invalid, match="no image 'no/such:1'"):
-            await driver.create(BOX, SandboxSpec(image="no/such:1"))
+        for name in ("no/such:1", "Ünknown", "../containers/x", "x?y", "x\r\nHost: y", " ", "x" * 5000):
+            with pytest.raises(Invalid, match="no image"):
+                await driver.create(BOX, SandboxSpec(image=name))
 
 
 @pytest.mark.anyio
@@ -161,6 +167,65 @@ async def test_the_way_in_is_told(docker_engine: Path, tmp_path: Path) -> None:
     settings = DockerSettings(socket=docker_engine, runtime="unknown")
     async with DockerDriver(settings, tmp_path / "b") as driver:
         assert "docker exec" in (await driver.create(BOX, SMALL)).entry
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("runtime", ["runc", "unknown"])
+async def test_a_fork_bomb_takes_no_more_than_the_limit_and_the_sandbox_goes_on(
+    runtime: str, docker_engine: Path, tmp_path: Path
+) -> None:
+    settings = DockerSettings(socket=docker_engine, runtime=runtime)
+    async with DockerDriver(settings, tmp_path) as driver:
+        await driver.create(BOX, SMALL)
+        run = runner(driver, BOX)
+        most = 0
+
+        async def watch() -> None:
+            nonlocal most
+            while True:
+                most = max(most, (await driver.stats(BOX)).pids or 0)
+                await anyio.sleep(0.02)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            result = await run("bomb() { bomb | bomb & }; bomb; sleep 30", timeout_s=2)
+            tasks.cancel_scope.cancel()
+        assert result.timed_out
+        assert SMALL.limits.pids // 2 < most <= SMALL.limits.pids
+        assert (await run("echo alive")).stdout == b"alive\n"
+
+
+@pytest.mark.anyio
+async def test_what_is_paused_can_be_killed_by_exec_and_stays_paused(
+    docker_engine: Path, tmp_path: Path
+) -> None:
+    async with DockerDriver(DockerSettings(socket=docker_engine, runtime="unknown"), tmp_path) as driver:
+        await driver.create(BOX, SMALL)
+        await runner(driver, BOX)("(while :; do :; done) >/dev/null 2>&1 &")
+        process = await driver.spawn(BOX, CommandSpec(("sleep", "1000")))
+        await driver.set_state(BOX, RunState.PAUSED)
+        with anyio.fail_after(10):
+            await process.kill()
+            assert (await process.wait()).signal == signal.SIGKILL
+        await process.aclose()
+        used = (await driver.stats(BOX)).cpu_seconds
+        assert (await driver.stats(BOX)).cpu_seconds == used
+        await driver.set_state(BOX, RunState.RUNNING)
+        assert (await runner(driver, BOX)("echo alive")).stdout == b"alive\n"
+
+
+@pytest.mark.anyio
+async def test_a_way_out_that_cannot_be_given_is_refused_and_the_sandbox_stays_well(
+    docker_engine: Path, tmp_path: Path
+) -> None:
+    driver = DockerDriver(DockerSettings(socket=docker_engine, runtime="unknown"), tmp_path)
+    with pytest.raises(Unsupported, match="Nothing can be reached from here"):
+        async with box("up.test", driver=driver):
+            pass
+    async with box(mode=EgressMode.DISABLED, driver=driver) as made:
+        with pytest.raises(Unsupported):
+            await made.allow("up.test")
+        assert await made.out("echo well") == "well\n"
 
 
 @pytest.mark.anyio

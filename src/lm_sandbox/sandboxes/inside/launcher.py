@@ -68,10 +68,10 @@ class Launcher:
 
     def serve(self) -> None:
         """Answers requests until the server is gone."""
-        watched = [self.control.fileno(), self.wake]
-        if self.succession:
-            watched.append(self.succession.listener.fileno())
         while True:
+            watched = [self.control.fileno(), self.wake]
+            if self.succession:
+                watched.append(self.succession.listener.fileno())
             ready, _, _ = select.select(watched, [], [])
             if self.wake in ready:
                 os.read(self.wake, 4096)

@@ -61,7 +61,7 @@ class Neighbour(Protocol):
         """Tells which files are not as they were saved."""
         ...
 
-    def stats(self) -> Stats:
+    async def stats(self) -> Stats:
         """Tells what it uses now."""
         ...
 
@@ -109,7 +109,7 @@ class Neighbourhood(Generic[S]):
 
     async def stats(self, sandbox: SandboxId) -> Stats:
         """Tells what the sandbox uses now."""
-        return self._find(sandbox).stats()
+        return await self._find(sandbox).stats()
 
     def files(self, sandbox: SandboxId) -> SandboxFiles:
         """Returns the way to the sandbox's files."""

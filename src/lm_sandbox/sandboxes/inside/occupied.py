@@ -39,7 +39,7 @@ class Premises:
         init: A pidfd of its first process.
         init_pid: That process's number.
         group: Its control groups, where there are any.
-        owner: The host user that its files belong to; None for the server's own.
+        owner: Whose its files are.
         places: Its writable places by the names under which they are saved.
         disks: Those that are file systems of their own.
         spared: Processes that do not end when it is stopped.
@@ -48,7 +48,7 @@ class Premises:
     init: int
     init_pid: int
     group: Group | None
-    owner: int | None
+    owner: storage.Owner
     places: Mapping[str, str]
     disks: tuple[str, ...]
     spared: frozenset[int]
@@ -83,12 +83,11 @@ class Occupied:
         self._init, self._init_pid = premises.init, premises.init_pid
         with ExitStack() as held:
             # Held open, so that it never becomes the root of another process with the same number.
-            self._root_fd = os.open(f"/proc/{self._init_pid}/root", PATH_FLAGS)
-            held.callback(os.close, self._root_fd)
-            self._root = Path(f"/proc/{os.getpid()}/fd/{self._root_fd}")
+            self._root = os.open(f"/proc/{self._init_pid}/root", PATH_FLAGS)
+            held.callback(os.close, self._root)
             self._disks = []
             for disk in premises.disks:
-                self._disks.append(os.open(f"{self._root}{disk}", PATH_FLAGS | os.O_NOFOLLOW))
+                self._disks.append(storage.open_place(self._root, disk))
                 held.callback(os.close, self._disks[-1])
             self._open_files = held.pop_all()
         self._entrance = Entrance(launcher, identity, self._init, self)
@@ -228,7 +227,7 @@ class Occupied:
             raise SandboxFailed("The processes of the sandbox do not end; delete it.")
         self._entrance.stop()
 
-    def stats(self) -> Stats:
+    async def stats(self) -> Stats:
         """Tells what it uses now."""
         used = self._group.stats() if self._group else Stats(pids=len(list(self.members())))
         with suppress(OSError):

@@ -8,12 +8,18 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from lm_sandbox.errors import NoCapacity, SandboxFailed
 from lm_sandbox.sandboxes.driver import ChangeKind, FileChange
+from lm_sandbox.sandboxes.inside.file_agent.paths import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open_at
+
+IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+COPY = ("cp", "--archive", "--sparse=always", "--reflink=auto", "--no-target-directory")
 
 Places = Mapping[str, str]
 
@@ -28,11 +34,68 @@ class Entry:
     target: str = ""
 
 
-def save(root: Path, places: Places, folder: Path) -> int:
+class Owner(Protocol):
+    """Whose the files of a sandbox are."""
+
+    def put(self, source: str, target: str) -> None:
+        """Copies a folder's content for that user.
+
+        Raises:
+            NoCapacity: there is no room.
+            SandboxFailed: it cannot be done.
+        """
+        ...
+
+
+class Server:
+    """The server's own user."""
+
+    def put(self, source: str, target: str) -> None:
+        """Leaves the files as they are."""
+        _copy(source, target)
+
+
+@dataclass(frozen=True, slots=True)
+class HostUser:
+    """A user of this host, to whom the server as root can give files."""
+
+    uid: int
+
+    def put(self, source: str, target: str) -> None:
+        """Makes the files, then gives them."""
+        _copy(source, target)
+        _give(target, self.uid)
+
+
+@dataclass(frozen=True, slots=True)
+class MappedUser:
+    """A user of another user namespace, whose file systems know no root of this host."""
+
+    uid: int
+
+    def put(self, source: str, target: str) -> None:
+        """Makes the files as that user, who may look into the source nevertheless."""
+        privileges = "-all,+dac_override,+fowner"
+        become = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups",
+                  f"--inh-caps={privileges}", f"--ambient-caps={privileges}", "--"]  # fmt: skip
+        # From within the target, as that user may not follow the descriptors of the server.
+        _run([*become, *COPY, "--no-preserve=ownership", "--", source, "."], folder=target)
+
+
+def open_place(root: int, place: str) -> int:
+    """Opens a folder by its path inside. Links on the way, which an image may have, stay below the root.
+
+    Raises:
+        OSError: it is not there.
+    """
+    return open_at(place, os.O_PATH | os.O_DIRECTORY, folder=root, resolve=IN_ROOT)
+
+
+def save(root: int, places: Places, folder: Path) -> int:
     """Copies the writable places to a new folder and returns how many bytes that takes.
 
     Args:
-        root: The sandbox's root, seen from outside.
+        root: A descriptor of the sandbox's root.
         places: The writable places by the names under which they are saved.
         folder: Where to, which must not exist.
 
@@ -41,37 +104,38 @@ def save(root: Path, places: Places, folder: Path) -> int:
     """
     folder.mkdir(mode=0o700, parents=True)
     for name, place in places.items():
-        _copy(_inside(root, place), folder / name)
+        with _top(root, place) as top:
+            _copy(top, str(folder / name))
     return _bytes_taken(folder)
 
 
-def load(folder: Path, root: Path, places: Places, uid: int | None) -> None:
+def load(folder: Path, root: int, places: Places, owner: Owner) -> None:
     """Puts saved files in the place of all that is there.
 
     Args:
         folder: What `save` made.
-        root: The root of a sandbox without processes.
+        root: A descriptor of the root of a sandbox without processes.
         places: As they were saved.
-        uid: The sandbox's host user, to whom they then belong; None leaves the owner.
+        owner: To whom they then belong.
 
     Raises:
         SandboxFailed: the files do not fit.
     """
     for name, place in places.items():
-        top = _inside(root, place)
-        _empty(top)
-        try:
-            _copy(folder / name, top)
-        except NoCapacity as error:
-            raise SandboxFailed("The snapshot does not fit in; raise the sandbox's disk limit.") from error
-        if uid is not None:
-            _give(top, uid)
+        with _top(root, place) as top:
+            _empty(top)
+            try:
+                owner.put(str(folder / name), top)
+            except NoCapacity as error:
+                message = "The snapshot does not fit in; raise the sandbox's disk limit."
+                raise SandboxFailed(message) from error
 
 
-def compare(folder: Path, root: Path, places: Places) -> Iterator[FileChange]:
+def compare(folder: Path, root: int, places: Places) -> Iterator[FileChange]:
     """Tells what is different now from what was saved, by path."""
     for name, place in places.items():
-        before, after = dict(_entries(folder / name)), dict(_entries(_inside(root, place)))
+        with _top(root, place) as top:
+            before, after = dict(_entries(str(folder / name))), dict(_entries(top))
         for path in sorted(before.keys() | after.keys()):
             if path not in before:
                 yield FileChange(ChangeKind.CREATED, f"{place}/{path}")
@@ -81,14 +145,25 @@ def compare(folder: Path, root: Path, places: Places) -> Iterator[FileChange]:
                 yield FileChange(ChangeKind.MODIFIED, f"{place}/{path}")
 
 
-def _inside(root: Path, place: str) -> Path:
-    return root / place.lstrip("/")
+@contextmanager
+def _top(root: int, place: str) -> Iterator[str]:
+    """Yields a way to a place that goes through no name of the sandbox."""
+    fd = open_place(root, place)
+    try:
+        # By the number of this process, as `cp` is another; the dot, as it does not follow a link at the end.
+        yield f"/proc/{os.getpid()}/fd/{fd}/."
+    finally:
+        os.close(fd)
 
 
-def _copy(source: Path, target: Path) -> None:
-    flags = ["--archive", "--sparse=always", "--reflink=auto", "--no-target-directory"]
+def _copy(source: str, target: str) -> None:
+    _run([*COPY, "--", source, target], folder="/")
+
+
+def _run(argv: Sequence[str], *, folder: str) -> None:
     done = subprocess.run(
-        ["cp", *flags, "--", str(source), str(target)],
+        argv,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         env={"PATH": os.defpath, "LC_ALL": "C"},
@@ -100,16 +175,19 @@ def _copy(source: Path, target: Path) -> None:
         raise SandboxFailed("The files of the sandbox could not be copied.")
 
 
-def _empty(top: Path) -> None:
-    with os.scandir(top) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
-            else:
-                Path(entry.path).unlink()
+def _empty(top: str) -> None:
+    try:
+        with os.scandir(top) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    Path(entry.path).unlink()
+    except OSError as error:
+        raise SandboxFailed("The files of the sandbox could not be removed; delete it.") from error
 
 
-def _give(top: Path, uid: int) -> None:
+def _give(top: str, uid: int) -> None:
     for _, folders, files, fd in os.fwalk(top, follow_symlinks=False):
         os.chown(fd, uid, uid)
         for name in (*folders, *files):
@@ -124,12 +202,11 @@ def _bytes_taken(folder: Path) -> int:
     )
 
 
-def _entries(top: Path) -> Iterator[tuple[str, Entry]]:
-    base = str(top)
+def _entries(top: str) -> Iterator[tuple[str, Entry]]:
     for path, folders, files, fd in os.fwalk(top, follow_symlinks=False):
         for name in (*folders, *files):
             found = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            relative = os.path.relpath(f"{path}/{name}", base)
+            relative = os.path.relpath(f"{path}/{name}", top)
             if stat.S_ISDIR(found.st_mode):
                 yield relative, Entry(found.st_mode)
             elif stat.S_ISLNK(found.st_mode):

@@ -89,10 +89,14 @@ SOCKETS = {
     "udp": "socket.socket(2, 2).sendto(b'x', ('8.8.8.8', 53))",
     "ipv6": "socket.create_connection(('2606:4700:4700::1111', 443), 1)",
 }
+# The host's own; but an image may have files of these names that everybody may read.
+SYSTEM_FILES = (
+    "/root/.bashrc", "/etc/ssh/*", "/etc/machine-id", "/var/lib/dpkg/status", "/home/*/.bashrc", "/boot/*", "/mnt/*",
+    "/run/*", "/etc/crontab",
+)  # fmt: skip
 ATTEMPTS = [
     *(Attempt("files", f"read {path}", _reads(path)) for path in (
-        "/etc/shadow", "/etc/gshadow", "/root/.bashrc", "/etc/ssh/*", "/etc/machine-id", "/var/lib/dpkg/status",
-        "/etc/sudoers", "/root/.ssh/*", "/home/*/.bashrc", "/boot/*", "/mnt/*", "/run/*", "/etc/crontab", "$SERVER_FILE",
+        *SYSTEM_FILES, "/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/root/.ssh/*", "$SERVER_FILE",
         "/proc/1/root/etc/shadow", "/proc/self/root/etc/shadow", "/workspace/../../etc/shadow",
     )),
     *(Attempt("files", f"write {path}", _writes(path)) for path in (
@@ -142,3 +146,9 @@ ATTEMPTS = [
     Attempt("resources", "a real-time class", "chrt -f 50 true 2>/dev/null && echo THROUGH"),
     Attempt("resources", "a core file", "ulimit -c unlimited 2>/dev/null && echo THROUGH"),
 ]  # fmt: skip
+
+
+def attempts_on(driver: str) -> list[Attempt]:
+    """Leaves out what a sandbox of this driver has of its own, so that reading it proves nothing."""
+    own = {f"read {path}" for path in SYSTEM_FILES} if driver == "docker" else set()
+    return [attempt for attempt in ATTEMPTS if attempt.name not in own]

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from lm_sandbox.errors import Unsupported
 from lm_sandbox.sandboxes.commands import CommandRequest, CommandResult, run_command
 from lm_sandbox.sandboxes.driver import Enforced, SandboxDriver, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.limits import MIB, Limits
-from lm_sandbox.sandboxes.verification.attempts import CANARY, MACHINE, THROUGH, Attempt
+from lm_sandbox.sandboxes.verification.attempts import CANARY, MACHINE, PYTHON, THROUGH, Attempt
 
 SPEC = SandboxSpec(limits=Limits(memory_bytes=192 * MIB, disk_bytes=32 * MIB, pids=64, open_files=128))
 ATTEMPT_S = 20.0
@@ -96,6 +97,16 @@ class Verification:
         got_through = THROUGH.encode() in tried.stdout
         output = (tried.stdout + tried.stderr).decode(errors="replace")
         return Outcome(attempt, got_through, after.stdout == b"well\n", output)
+
+    async def require_language(self) -> None:
+        """Looks for what the attempts are written in, without which each would be in vain.
+
+        Raises:
+            Unsupported: the sandbox's image lacks it.
+        """
+        if (await self._command(f"{PYTHON} -c ''", {})).exit_code != 0:
+            message = f"The attempts need {PYTHON}, which the image lacks; name another in sandbox.image."
+            raise Unsupported(message)
 
     async def _command(self, script: str, env: dict[str, str]) -> CommandResult:
         request = CommandRequest(

@@ -10,6 +10,7 @@ from lm_sandbox.sandboxes.inside.entrance import ALL_NAMESPACES, Identity
 from lm_sandbox.sandboxes.inside.launch import Launcher
 from lm_sandbox.sandboxes.inside.layout import ENVIRONMENT, SANDBOX_UID, WORKSPACE
 from lm_sandbox.sandboxes.inside.occupied import Occupied, Premises
+from lm_sandbox.sandboxes.inside.storage import HostUser, Server
 from lm_sandbox.sandboxes.inside.tree import parent_of
 
 # Shared memory belongs to processes, which a snapshot does not hold.
@@ -56,7 +57,7 @@ class BubblewrapSandbox(Occupied):
             init=holding.init,
             init_pid=holding.init_pid,
             group=holding.group,
-            owner=holding.uid,
+            owner=Server() if holding.uid is None else HostUser(holding.uid),
             places=SAVED,
             # All of them are on one.
             disks=(WORKSPACE,),

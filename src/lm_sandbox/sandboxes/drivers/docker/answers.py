@@ -1,6 +1,8 @@
 """What the engine answers, as far as it is used. Source: the Docker Engine API, version 1.41."""
 
-from pydantic import BaseModel, ConfigDict, Field
+import posixpath
+
+from pydantic import AliasPath, BaseModel, ConfigDict, Field
 
 
 class Answer(BaseModel):
@@ -39,6 +41,24 @@ class Created(Answer):
     id: str = Field(alias="Id")
 
 
+class ImageConfig(Answer):
+    """What an image declares; a volume would be a folder of the engine's host without any limit."""
+
+    volumes: dict[str, object] | None = Field(None, alias="Volumes")
+
+
+class Image(Answer):
+    """`GET /images/{name}/json`."""
+
+    id: str = Field(alias="Id")
+    config: ImageConfig = Field(ImageConfig(), alias="Config")
+
+    @property
+    def volumes(self) -> list[str]:
+        """The paths of its volumes, without detours."""
+        return sorted(posixpath.normpath(path) for path in self.config.volumes or ())
+
+
 class State(Answer):
     """Whether a container runs, and its first process on the engine's host."""
 
@@ -67,6 +87,16 @@ class Container(Answer):
     state: State = Field(alias="State")
     resources: Resources = Field(alias="HostConfig")
     config: Config = Field(alias="Config")
+
+
+class Used(Answer):
+    """`GET /containers/{id}/stats`; a container that has ended uses nothing."""
+
+    cpu_ns: int = Field(0, validation_alias=AliasPath("cpu_stats", "cpu_usage", "total_usage"))
+    throttled_ns: int = Field(0, validation_alias=AliasPath("cpu_stats", "throttling_data", "throttled_time"))
+    memory_bytes: int | None = Field(None, validation_alias=AliasPath("memory_stats", "usage"))
+    memory_peak_bytes: int | None = Field(None, validation_alias=AliasPath("memory_stats", "max_usage"))
+    pids: int | None = Field(None, validation_alias=AliasPath("pids_stats", "current"))
 
 
 class Exec(Answer):

@@ -1,10 +1,11 @@
 """What a container is made from: the engine's configuration of a sandbox, as data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lm_sandbox.config import DockerSettings
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.drivers.docker.answers import Image
 from lm_sandbox.sandboxes.drivers.docker.profile import seccomp_profile
 from lm_sandbox.sandboxes.inside.layout import (
     BYTES_PER_FILE,
@@ -18,6 +19,7 @@ from lm_sandbox.sandboxes.inside.layout import (
 from lm_sandbox.sandboxes.limits import Limits
 
 DEFAULT_IMAGE = "debian:bookworm-slim"
+HOSTNAME = "sandbox"
 RUN_LABEL = "lm-sandbox.run"
 SANDBOX_LABEL = "lm-sandbox.sandbox"
 # The first process only collects orphans while it reads what never comes, and starts nothing. As process 1
@@ -46,7 +48,7 @@ LOCKED_BYTES = 64 * 1024
 
 
 def container_config(
-    sandbox: SandboxId, spec: SandboxSpec, settings: DockerSettings, *, image: str, run: str
+    sandbox: SandboxId, spec: SandboxSpec, settings: DockerSettings, *, image: Image, run: str
 ) -> dict[str, Any]:
     """Returns the body of `POST /containers/create`.
 
@@ -54,25 +56,27 @@ def container_config(
         sandbox: Goes into a label.
         spec: What it is made from.
         settings: What this server gives to all of them.
-        image: What it starts from when `spec` names no image.
+        image: What it starts from.
         run: Names this run of the server, so that a later one finds what was left behind.
     """
     # The image's PATH stays: its programs may be anywhere.
     env = {name: value for name, value in ENVIRONMENT.items() if name != "PATH"} | dict(spec.env)
     return {
-        "Image": spec.image or image,
+        # By its id: what a name stands for can change, and with it what is declared.
+        "Image": image.id,
         # Of the first process: commands are another user, and so can neither look into it nor trace it.
         "User": f"{INIT_UID}:{INIT_UID}",
-        "Hostname": "sandbox",
+        "Hostname": HOSTNAME,
         "Entrypoint": list(INIT),
         "Cmd": [],
+        "Healthcheck": {"Test": ["NONE"]},
         "Env": [f"{name}={value}" for name, value in env.items()],
         "WorkingDir": WORKSPACE,
         "Labels": {RUN_LABEL: run, SANDBOX_LABEL: sandbox},
         "HostConfig": {
             **_isolation(settings),
             **_resources(spec.limits, settings),
-            "Tmpfs": _tmpfs(spec.limits.disk_bytes),
+            "Tmpfs": _tmpfs(spec.limits.disk_bytes, image.volumes),
         },
     }
 
@@ -86,11 +90,13 @@ def _isolation(settings: DockerSettings) -> dict[str, Any]:
         "MaskedPaths": list(MASKED),
         "ReadonlyPaths": list(READ_ONLY),
         "NetworkMode": "none",
-        # The engine lets everybody take the lower ports, which are the server's.
-        "Sysctls": {"net.ipv4.ip_unprivileged_port_start": "1024"},
+        # The engine lets everybody take the lower ports, which are the server's, and send ICMP.
+        "Sysctls": {"net.ipv4.ip_unprivileged_port_start": "1024", "net.ipv4.ping_group_range": "1 0"},
         # Otherwise the host's name servers and search domains are written into the container.
         "Dns": ["127.0.0.1"],
+        "DnsOptions": ["timeout:5", "attempts:1"],
         "DnsSearch": ["."],
+        "ExtraHosts": [f"{HOSTNAME}:127.0.0.1"],
         "CgroupnsMode": "private",
         # A namespace of its own, without the engine's /dev/shm.
         "IpcMode": "none",
@@ -126,7 +132,8 @@ def _gpus(gpus: tuple[str, ...]) -> list[dict[str, Any]]:
     return [{"Driver": "nvidia", "Capabilities": [["gpu"]], **which}]
 
 
-def _tmpfs(disk_bytes: int) -> dict[str, str]:
+def _tmpfs(disk_bytes: int, volumes: Iterable[str]) -> dict[str, str]:
     files = max(FEWEST_FILES, disk_bytes // BYTES_PER_FILE)
     common = f"exec,nosuid,nodev,size={disk_bytes},nr_inodes={files}"
-    return {place: f"{common},{owner}" for place, owner in WRITABLE.items()}
+    places = dict.fromkeys(volumes, SHARED) | WRITABLE
+    return {place: f"{common},{owner}" for place, owner in places.items()}

@@ -17,6 +17,7 @@ from lm_sandbox.sandboxes.inside.entrance import ALL_NAMESPACES, Identity
 from lm_sandbox.sandboxes.inside.launch import Launcher
 from lm_sandbox.sandboxes.inside.layout import ENVIRONMENT, SANDBOX_UID
 from lm_sandbox.sandboxes.inside.occupied import Occupied, Premises
+from lm_sandbox.sandboxes.inside.storage import HostUser, MappedUser
 
 # Where the engine remaps users there is a user namespace too, else the host's is shared.
 OWN_NAMESPACES = frozenset(ALL_NAMESPACES) - {"user"}
@@ -115,18 +116,9 @@ class DirectSandbox(Occupied):
     ) -> None:
         self.container = container.id
         self._first = init
-        premises = Premises(
-            init=init.fd,
-            init_pid=init.pid,
-            group=init.group,
-            owner=SANDBOX_UID,
-            places=SAVED,
-            disks=tuple(WRITABLE),
-            spared=frozenset({init.pid}),
-        )
         try:
             init.group.open()
-            super().__init__(_identity(sandbox, spec, container, init), premises, launcher, spec.env)
+            super().__init__(_identity(sandbox, spec, container, init), _premises(init), launcher, spec.env)
         except OSError as error:
             init.group.forget()
             os.close(init.fd)
@@ -150,6 +142,19 @@ class DirectSandbox(Occupied):
         """Kills everything in it; the engine removes the rest."""
         await super().end()
         self._first.group.forget()
+
+
+def _premises(init: Init) -> Premises:
+    user = _user_of_commands(init.pid)
+    return Premises(
+        init=init.fd,
+        init_pid=init.pid,
+        group=init.group,
+        owner=MappedUser(user) if "user" in init.namespaces else HostUser(user),
+        places=SAVED,
+        disks=tuple(WRITABLE),
+        spared=frozenset({init.pid}),
+    )
 
 
 def _identity(sandbox: SandboxId, spec: SandboxSpec, container: Container, init: Init) -> Identity:

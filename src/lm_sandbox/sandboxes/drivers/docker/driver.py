@@ -85,7 +85,8 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
 
     async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:
         """Makes a sandbox that is ready for commands."""
-        config = container_config(sandbox, spec, self._settings, image=self._image, run=self._run)
+        image = await self._engine.image(spec.image or self._image)
+        config = container_config(sandbox, spec, self._settings, image=image, run=self._run)
         container = await self._engine.create(config)
         try:
             await self._engine.start(container)

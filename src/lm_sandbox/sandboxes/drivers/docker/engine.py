@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from http import HTTPStatus
@@ -15,12 +16,13 @@ from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from lm_sandbox.errors import DriverUnavailable, Invalid, SandboxFailed
-from lm_sandbox.sandboxes.drivers.docker.answers import Container, Created, EngineInfo, Exec
+from lm_sandbox.sandboxes.drivers.docker.answers import Container, Created, EngineInfo, Exec, Image, Used
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
 
 LOG = logging.getLogger(__name__)
 BASE_URL = "http://docker"
 ANSWER_S = 60.0
+REFERENCE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]*")
 HEAD_BYTES = 64 * 1024
 UNREACHABLE = "The Docker engine does not answer; start it, or name its socket in docker.socket."
 VANISHED = "The sandbox's container is gone or has ended; make a new one."
@@ -53,17 +55,29 @@ class Engine:
         """Asks what the engine can do."""
         return EngineInfo.model_validate_json((await self._ask("GET", "/info")).content)
 
+    async def image(self, name: str) -> Image:
+        """Looks an image up.
+
+        Raises:
+            Invalid: the engine does not have it.
+            DriverUnavailable: it does not answer.
+        """
+        unknown = Invalid(f"The Docker engine has no image {name!r}; pull it first.", field="image")
+        # A path that climbs would ask the engine something else.
+        if not REFERENCE.fullmatch(name) or ".." in name:
+            raise unknown
+        answer = await self._ask("GET", f"/images/{name}/json")
+        if answer.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST}:
+            raise unknown
+        return Image.model_validate_json(_made(answer).content)
+
     async def create(self, config: Mapping[str, object]) -> str:
         """Makes a container and returns its id.
 
         Raises:
-            Invalid: the engine does not have the image.
-            DriverUnavailable: it refused otherwise, or does not answer.
+            DriverUnavailable: the engine refused, or does not answer.
         """
         answer = await self._ask("POST", "/containers/create", config)
-        if answer.status_code == HTTPStatus.NOT_FOUND:
-            image = config["Image"]
-            raise Invalid(f"The Docker engine has no image {image!r}; pull it first.", field="image")
         return Created.model_validate_json(_made(answer).content).id
 
     async def start(self, container: str) -> None:
@@ -90,6 +104,23 @@ class Engine:
         """
         answer = _there(await self._ask("GET", f"/containers/{container}/json"))
         return Container.model_validate_json(answer.content)
+
+    async def is_running(self, container: str) -> bool:
+        """Tells whether a container is there and runs."""
+        try:
+            return (await self.inspect(container)).state.running
+        except SandboxFailed:
+            return False
+
+    async def used(self, container: str) -> Used:
+        """Counts what a container uses.
+
+        Raises:
+            SandboxFailed: it is gone.
+        """
+        query = {"stream": "false", "one-shot": "true"}
+        answer = _there(await self._ask("GET", f"/containers/{container}/stats", query=query))
+        return Used.model_validate_json(answer.content)
 
     async def remove(self, container: str) -> None:
         """Kills and removes a container with its volumes; idempotent."""

@@ -5,19 +5,18 @@ signal because the engine tells both alike, and only the memory limit is told wh
 """
 
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from pathlib import Path
 from time import time
 
 import anyio
 from anyio.abc import ByteSendStream, SocketStream
 
 from lm_sandbox.errors import SandboxFailed, Unsupported
-from lm_sandbox.sandboxes.driver import FileChange, RunState, SandboxId, Stats
+from lm_sandbox.sandboxes.driver import RunState, SandboxId, Stats
 from lm_sandbox.sandboxes.drivers.docker.confinement import Confinement, outer_uid, read_confinement
 from lm_sandbox.sandboxes.drivers.docker.demultiplexer import (
     STDERR,
@@ -27,13 +26,11 @@ from lm_sandbox.sandboxes.drivers.docker.demultiplexer import (
     SocketInput,
 )
 from lm_sandbox.sandboxes.drivers.docker.engine import VANISHED, Engine
-from lm_sandbox.sandboxes.files import SandboxFiles
+from lm_sandbox.sandboxes.drivers.docker.unentered import WHY, Unentered
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
-from lm_sandbox.sandboxes.inside.neighbourhood import Network
 from lm_sandbox.sandboxes.inside.tree import COOKIE
 from lm_sandbox.sandboxes.limits import Limit
-from lm_sandbox.sandboxes.process import CommandSpec, Exit, OutputStream, Terminal
-from lm_sandbox.sandboxes.terminal import TerminalSpec
+from lm_sandbox.sandboxes.process import CommandSpec, Exit, OutputStream
 
 # So that a missing folder or program is told in the same way by every runtime.
 START = ("/bin/sh", "-c", 'cd -- "$1" || exit 126; shift; exec "$@"', "lm-sandbox")
@@ -66,9 +63,9 @@ for round in {{1..200}}; do
     done
     [ "$found" ] || exit 0
 done 2>/dev/null
+exit 1
 """
 SHELL = "/bin/bash"
-WHY = "commands are execs of the Docker engine. Run the server as root beside an engine that uses runc."
 LAST_CODE = 128
 POLL_S = 0.02
 KILL_S = 15.0
@@ -155,44 +152,6 @@ class ExecProcess:
         await self._connection.aclose()
 
 
-class Unentered:
-    """What only works where the server itself can enter a container."""
-
-    @property
-    def files(self) -> SandboxFiles:
-        """Refuses."""
-        raise Unsupported(f"Files cannot be reached here; {WHY}")
-
-    @property
-    def network(self) -> Network:
-        """Refuses."""
-        raise Unsupported(f"Nothing can be reached from here, nor be connected to; {WHY}")
-
-    async def open_terminal(self, spec: TerminalSpec) -> Terminal:
-        """Refuses."""
-        del spec
-        raise Unsupported(f"There are no terminals here; {WHY}")
-
-    async def save(self, folder: Path) -> int:
-        """Refuses."""
-        del folder
-        raise Unsupported(f"There are no snapshots here; {WHY}")
-
-    async def load(self, folder: Path) -> None:
-        """Refuses."""
-        del folder
-        raise Unsupported(f"There are no snapshots here; {WHY}")
-
-    async def changes(self, folder: Path) -> list[FileChange]:
-        """Refuses."""
-        del folder
-        raise Unsupported(f"There are no snapshots here; {WHY}")
-
-    def stats(self) -> Stats:
-        """Tells nothing: the engine takes two seconds for it."""
-        return Stats()
-
-
 class ExecSandbox(Unentered):
     """A running container whose commands the engine starts.
 
@@ -208,6 +167,8 @@ class ExecSandbox(Unentered):
         self._engine = engine
         self._numbers = count(1)
         self._alive = True
+        self._paused = False
+        self._waking = anyio.Lock()
 
     async def spawn(self, command: CommandSpec) -> ExecProcess:
         """Starts a program.
@@ -239,7 +200,23 @@ class ExecSandbox(Unentered):
         """
         if state is RunState.STOPPED:
             raise Unsupported(f"A sandbox cannot be stopped here; {WHY}")
-        await self._engine.pause(self.container, paused=state is RunState.PAUSED)
+        paused = state is RunState.PAUSED
+        if paused != self._paused:
+            await self._engine.pause(self.container, paused=paused)
+        self._paused = paused
+
+    async def stats(self) -> Stats:
+        """Tells what the engine counts; files it does not."""
+        used = await self._engine.used(self.container)
+        if used.pids is None:
+            return Stats()  # A runtime that makes no group has the engine count the whole host.
+        return Stats(
+            cpu_seconds=used.cpu_ns / 1e9,
+            throttled_seconds=used.throttled_ns / 1e9,
+            memory_bytes=used.memory_bytes,
+            memory_peak_bytes=used.memory_peak_bytes,
+            pids=used.pids,
+        )
 
     async def end(self) -> None:
         """Tells commands that they end with the sandbox; the engine does the rest."""
@@ -263,34 +240,61 @@ class ExecSandbox(Unentered):
             await process.aclose()
 
     async def _ended(self, program: str, started: float) -> Exit:
-        while (state := await self._engine.program(program)).running or state.code is None:  # noqa: ASYNC110 - there is no event
-            await anyio.sleep(POLL_S)
-        if state.code == LAST_CODE + signal.SIGKILL and not await self._runs():
+        code = await self._code(program)
+        if code == LAST_CODE + signal.SIGKILL and not await self._runs():
             raise SandboxFailed(VANISHED)
         limits = frozenset[Limit]()
         if await self._engine.has_run_out_of_memory(self.container, started):
             limits = frozenset({Limit.MEMORY})
-        if state.code > LAST_CODE:
-            return Exit(None, state.code - LAST_CODE, limits)
-        return Exit(state.code, None, limits)
+        if code > LAST_CODE:
+            return Exit(None, code - LAST_CODE, limits)
+        return Exit(code, None, limits)
+
+    async def _code(self, program: str) -> int:
+        while (state := await self._engine.program(program)).running or state.code is None:  # noqa: ASYNC110 - there is no event
+            await anyio.sleep(POLL_S)
+        return state.code
 
     async def _runs(self) -> bool:
-        return self._alive and (await self._engine.inspect(self.container)).state.running
+        return self._alive and await self._engine.is_running(self.container)
 
     async def _signal(self, cookie: str, number: int) -> None:
         await self._run((SHELL, "-c", SIGNAL, "lm-sandbox", f"{COOKIE}={cookie}", str(number)))
 
     async def _kill(self, cookie: str) -> None:
-        # A sandbox that has ended has taken it along.
-        with anyio.move_on_after(KILL_S) as patience, suppress(SandboxFailed):
-            await self._run((SHELL, "-c", KILL, "lm-sandbox", f"{COOKIE}={cookie}"))
+        with anyio.move_on_after(KILL_S) as patience:
+            # While a bomb takes every process that there may be, none of ours gets in.
+            while not await self._killed(cookie):  # noqa: ASYNC110 - there is no event
+                await anyio.sleep(POLL_S)
         if patience.cancelled_caught:
             # What cannot be ended by itself is ended with the sandbox.
             self._alive = False
             await self._engine.remove(self.container)
 
-    async def _run(self, argv: tuple[str, ...]) -> None:
-        program = await self._engine.prepare(self.container, argv, {}, stdin=False)
-        connection, output = await self._engine.attach(program)
-        async with connection:
-            await Demultiplexer(output).to_the_end()
+    async def _killed(self, cookie: str) -> bool:
+        try:
+            return await self._run((SHELL, "-c", KILL, "lm-sandbox", f"{COOKIE}={cookie}")) == 0
+        except SandboxFailed:
+            return not await self._runs()
+
+    async def _run(self, argv: tuple[str, ...]) -> int:
+        async with self._awake():
+            program = await self._engine.prepare(self.container, argv, {}, stdin=False)
+            connection, output = await self._engine.attach(program)
+            async with connection:
+                await Demultiplexer(output).to_the_end()
+            return await self._code(program)
+
+    @asynccontextmanager
+    async def _awake(self) -> AsyncIterator[None]:
+        """Lets a paused sandbox go on for a moment, as nothing can be started in it."""
+        if not self._paused:
+            yield
+            return
+        async with self._waking:
+            await self._engine.pause(self.container, paused=False)
+            try:
+                yield
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._engine.pause(self.container, paused=True)

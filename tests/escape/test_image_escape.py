@@ -1,0 +1,88 @@
+"""What an image can be made of to get at the host through those who look into a sandbox from outside."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from lm_sandbox.config import DockerSettings
+from lm_sandbox.errors import Unsupported
+from lm_sandbox.sandboxes.driver import SandboxSpec
+from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
+from lm_sandbox.sandboxes.verification.verify import verification
+from tests.conformance.conftest import BOX, SMALL, runner
+from tests.docker_engine import IMAGE, client
+
+pytestmark = pytest.mark.anyio
+SECRET = "a secret of the host"
+
+
+def built(engine: Path, name: str, *steps: str) -> str:
+    """Builds an image on the engine and returns its name."""
+    dockerfile = "\n".join((f"FROM {IMAGE}", *steps)).encode()
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as tar:
+        entry = tarfile.TarInfo("Dockerfile")
+        entry.size = len(dockerfile)
+        tar.addfile(entry, io.BytesIO(dockerfile))
+    with client(engine) as http:
+        query = {"t": name, "networkmode": "none", "forcerm": "true"}
+        answer = http.post("/build", params=query, content=context.getvalue())
+    assert answer.is_success, answer.text
+    assert "errorDetail" not in answer.text, answer.text
+    return name
+
+
+async def test_a_link_of_an_image_above_a_writable_place_does_not_lead_to_the_host(
+    docker_engine: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    secret = outside / "sandbox" / "secret"
+    secret.parent.mkdir(parents=True)
+    secret.write_text(SECRET)
+    image = built(docker_engine, "linked-home", f"RUN rm -rf /home && ln -s {outside} /home")
+    async with DockerDriver(DockerSettings(socket=docker_engine), tmp_path / "docker") as driver:
+        await driver.create(BOX, SandboxSpec(limits=SMALL.limits, image=image))
+        run = runner(driver, BOX)
+        assert (await run("echo own > /home/sandbox/own && ls /home/sandbox")).stdout == b"own\n"
+        await driver.save(BOX, tmp_path / "saved")
+        assert [path.name for path in (tmp_path / "saved" / "home").iterdir()] == ["own"]
+        await run("rm /home/sandbox/own")
+        await driver.load(BOX, tmp_path / "saved")
+        assert (await run("cat /home/sandbox/own")).stdout == b"own\n"
+    assert secret.read_text() == SECRET
+
+
+async def test_what_an_image_declares_as_a_volume_meets_the_disk_limit(
+    docker_engine: Path, tmp_path: Path
+) -> None:
+    steps = ("RUN mkdir -m 1777 /data /srv/more", 'VOLUME ["/data", "/srv/more", "/workspace"]')
+    image = built(docker_engine, "with-volumes", *steps)
+    async with DockerDriver(DockerSettings(socket=docker_engine), tmp_path) as driver:
+        await driver.create(BOX, SandboxSpec(limits=SMALL.limits, image=image))
+        run = runner(driver, BOX)
+        for place in ("/data", "/srv/more"):
+            filled = await run(f"head -c 64M /dev/zero > {place}/f; stat -c %s {place}/f; rm {place}/f")
+            assert int(filled.stdout or b"0") <= SMALL.limits.disk_bytes
+        assert (await run("echo own > /workspace/own && cat /workspace/own")).stdout == b"own\n"
+    with client(docker_engine) as http:
+        assert not http.get("/volumes").json()["Volumes"]
+
+
+async def test_an_image_cannot_have_the_engine_start_programs_of_its_own(
+    docker_engine: Path, tmp_path: Path
+) -> None:
+    image = built(docker_engine, "with-a-check", "HEALTHCHECK --interval=100ms CMD touch /tmp/checked")
+    async with DockerDriver(DockerSettings(socket=docker_engine), tmp_path) as driver:
+        await driver.create(BOX, SandboxSpec(limits=SMALL.limits, image=image))
+        result = await runner(driver, BOX)("sleep 0.5; ls /tmp")
+        assert result.stdout == b""
+
+
+async def test_an_image_in_which_nothing_could_be_tried_is_told(docker_engine: Path, tmp_path: Path) -> None:
+    image = built(docker_engine, "without-python", "RUN rm /usr/bin/python3")
+    async with DockerDriver(DockerSettings(socket=docker_engine), tmp_path, image) as driver:
+        async with verification(driver) as (sandbox, _):
+            with pytest.raises(Unsupported, match="python3, which the image lacks"):
+                await sandbox.require_language()
