@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from lm_sandbox.errors import DoesNotFit
 from lm_sandbox.models.estimate import GPU_CONTEXT_BYTES, KV_BYTES, Needs, needs_of
 from lm_sandbox.models.hardware import MIB, Gpu, Hardware
-from lm_sandbox.models.placement import Plan, Room, plan, room_of
+from lm_sandbox.models.placement import Plan, Promised, Room, plan, room_of
 from tests.models.hardware_cases import GIB, GTX_1060, RTX_3060, header, machine
 
 NOTHING: dict[str, int] = {}
 
 
 def placed(needs: Needs, hardware: Hardware, used: dict[str, int] = NOTHING, **more: int) -> Plan:
-    return plan(needs, room_of(hardware, used, {}), **more)
+    return plan(needs, room_of(hardware, Promised(used)), **more)
 
 
 def test_a_model_that_fits_goes_onto_the_better_gpu_alone() -> None:
@@ -52,7 +52,7 @@ def test_a_small_model_goes_onto_the_slow_gpu_when_the_fast_one_is_taken() -> No
     )
     found = placed(small, machine(RTX_3060, GTX_1060), {RTX_3060.id: 11 * GIB})
     assert [share.name for share in found.gpus] == ["GTX 1060"]
-    lent = plan(small, room_of(machine(RTX_3060, GTX_1060), {}, {}, lent=[RTX_3060.id]))
+    lent = plan(small, room_of(machine(RTX_3060, GTX_1060), Promised(lent=[RTX_3060.id])))
     assert [share.name for share in lent.gpus] == ["GTX 1060"]
 
 
@@ -92,10 +92,23 @@ def test_a_smaller_cache_type_and_a_shorter_context_need_less() -> None:
 
 def test_a_budget_is_held_also_where_more_memory_is_free() -> None:
     hardware = machine(memory=64 * GIB)
-    assert room_of(hardware, {}, {}, 8 * GIB).host == 8 * GIB
-    assert room_of(hardware, {"": 3 * GIB}, {}, 8 * GIB).host == 5 * GIB
-    assert room_of(hardware, {"": 3 * GIB}, {"": 3 * GIB}, 8 * GIB).host == 8 * GIB
-    assert room_of(replace(hardware, available_bytes=GIB), {}, {}).host < GIB
+    assert room_of(hardware, Promised(), 8 * GIB).host == 8 * GIB
+    assert room_of(hardware, Promised({"": 3 * GIB}), 8 * GIB).host == 5 * GIB
+    assert room_of(hardware, Promised({"": 3 * GIB}, freed={"": 3 * GIB}), 8 * GIB).host == 8 * GIB
+    assert room_of(replace(hardware, available_bytes=GIB), Promised()).host < GIB
+
+
+def test_what_a_model_is_about_to_take_is_not_promised_twice() -> None:
+    """Others have 6 of the 12 GiB; of the rest, 5 are promised to a model that is still being loaded."""
+    hardware = machine(replace(RTX_3060, free_bytes=6 * GIB))
+    takes = {RTX_3060.id: 5 * GIB}
+    [room] = room_of(hardware, Promised(takes, pending=takes)).gpus
+    assert room < GIB
+    loaded = machine(replace(RTX_3060, free_bytes=GIB))
+    [room] = room_of(loaded, Promised(takes)).gpus
+    assert room < GIB
+    [room] = room_of(loaded, Promised(takes, freed=takes)).gpus
+    assert 5 * GIB < room < 6 * GIB
 
 
 amounts = st.integers(0, 30 * GIB)
@@ -141,7 +154,7 @@ def layers_of(needs: Needs, room: Room) -> int:
 
 @given(models, machines)
 def test_no_plan_is_over_any_devices_room(needs: Needs, hardware: Hardware) -> None:
-    room = room_of(hardware, {}, {})
+    room = room_of(hardware, Promised())
     try:
         found = plan(needs, room)
     except DoesNotFit:
@@ -164,7 +177,7 @@ def test_no_plan_is_over_any_devices_room(needs: Needs, hardware: Hardware) -> N
 def test_more_memory_never_brings_fewer_layers_and_never_a_refusal(
     needs: Needs, hardware: Hardware, data: st.DataObject
 ) -> None:
-    room = room_of(hardware, {}, {})
+    room = room_of(hardware, Promised())
     more = Room(
         hardware,
         room.host + data.draw(amounts),
@@ -176,7 +189,7 @@ def test_more_memory_never_brings_fewer_layers_and_never_a_refusal(
 @given(models, machines, st.sampled_from(sorted(KV_BYTES)))
 def test_a_larger_need_never_brings_more_layers(needs: Needs, hardware: Hardware, kind: str) -> None:
     assume(needs.weights)
-    room = room_of(hardware, {}, {})
+    room = room_of(hardware, Promised())
     bigger = replace(needs, cache=tuple(int(size * (1 + KV_BYTES[kind])) for size in needs.cache))
     assert layers_of(bigger, room) <= layers_of(needs, room)
 

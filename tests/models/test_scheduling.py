@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lm_sandbox.errors import DoesNotFit, NoCapacity
 from lm_sandbox.models.estimate import needs_of
 from lm_sandbox.models.gpu_leases import GpuLeases
-from lm_sandbox.models.placement import Plan, Share, plan, room_of
+from lm_sandbox.models.placement import Plan, Promised, Share, plan, room_of
 from lm_sandbox.models.queueing import FairQueue
 from lm_sandbox.models.scheduler import Resident, make_room
 from tests.models.hardware_cases import GTX_1060, RTX_3060, header, machine
@@ -53,9 +53,11 @@ def test_what_is_in_use_or_pinned_stays() -> None:
 def test_an_idle_model_leaves_the_gpu_to_one_that_is_wanted() -> None:
     hardware = machine(RTX_3060, GTX_1060)
     needs = needs_of(header(), 8192)
-    first = plan(needs, room_of(hardware, {}, {}))
+    first = plan(needs, room_of(hardware, Promised()))
     idle = Resident("first", first.uses, movable=True, idle_since=0)
-    decision = make_room([idle], lambda freed: plan(needs, room_of(hardware, first.uses, freed)))
+    decision = make_room(
+        [idle], lambda freed: plan(needs, room_of(hardware, Promised(first.uses, freed=freed)))
+    )
     assert decision.evict == ("first",)
     assert decision.plan.gpu_layers == 49
 

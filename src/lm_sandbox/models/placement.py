@@ -5,7 +5,7 @@ the GPUs in order. So a plan is how many layers are offloaded and how many each 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lm_sandbox.errors import DoesNotFit
 from lm_sandbox.models.estimate import GPU_CONTEXT_BYTES, PROCESS_BYTES, Needs
@@ -93,30 +93,41 @@ class Room:
     gpus: tuple[int, ...]
 
 
-def room_of(
-    hardware: Hardware,
-    used: Mapping[str, int],
-    freed: Mapping[str, int],
-    memory_bytes: int | None = None,
-    lent: Collection[str] = (),
-) -> Room:
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """What is promised to models and others, in bytes by device.
+
+    Attributes:
+        used: What our models take.
+        pending: The part of it that they have not taken yet, as they are still being loaded.
+        freed: The part of it that will be given back first.
+        lent: The ids of GPUs that are another's for now.
+    """
+
+    used: Mapping[str, int] = field(default_factory=dict)
+    pending: Mapping[str, int] = field(default_factory=dict)
+    freed: Mapping[str, int] = field(default_factory=dict)
+    lent: Collection[str] = ()
+
+    def left(self, device: str, usable: int, free: int) -> int:
+        """What may be taken of a device, of which so much is usable in all and so much free now."""
+        by_plan = usable - self.used.get(device, 0)
+        by_look = free - self.pending.get(device, 0)
+        return max(0, min(by_plan, by_look) + self.freed.get(device, 0))
+
+
+def room_of(hardware: Hardware, promised: Promised, memory_bytes: int | None = None) -> Room:
     """Tells what may be used.
 
     Args:
         hardware: As it is now.
-        used: Bytes by device that our models take.
-        freed: The part of them that will be given back first.
+        promised: What is not to be had.
         memory_bytes: How much host memory all models may take; None for most of it.
-        lent: The ids of GPUs that are another's for now.
     """
     budget = memory_bytes or int(hardware.memory_bytes * MEMORY_SHARE)
-    back = freed.get("", 0)
-    host = min(budget - used.get("", 0), hardware.available_bytes - HOST_RESERVE) + back
-    gpus = tuple(
-        0 if gpu.id in lent else _gpu_room(gpu, used.get(gpu.id, 0), freed.get(gpu.id, 0))
-        for gpu in hardware.gpus
-    )
-    return Room(hardware, max(0, host), gpus)
+    host = promised.left("", budget, hardware.available_bytes - HOST_RESERVE)
+    gpus = tuple(0 if gpu.id in promised.lent else _gpu_room(gpu, promised) for gpu in hardware.gpus)
+    return Room(hardware, host, gpus)
 
 
 def plan(needs: Needs, room: Room, *, most_gpu_layers: int | None = None, threads: int | None = None) -> Plan:
@@ -146,9 +157,9 @@ def plan(needs: Needs, room: Room, *, most_gpu_layers: int | None = None, thread
     return Plan(host, shares, layers, threads, needs.prompt_cache)
 
 
-def _gpu_room(gpu: Gpu, used: int, freed: int) -> int:
-    usable = int(gpu.total_bytes * (1 - GPU_RESERVE))
-    return max(0, min(usable - used, gpu.free_bytes - (gpu.total_bytes - usable)) + freed)
+def _gpu_room(gpu: Gpu, promised: Promised) -> int:
+    reserve = int(gpu.total_bytes * GPU_RESERVE)
+    return promised.left(gpu.id, gpu.total_bytes - reserve, gpu.free_bytes - reserve)
 
 
 def _choices(room: Room) -> list[list[tuple[Gpu, int]]]:

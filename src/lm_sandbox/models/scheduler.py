@@ -44,10 +44,10 @@ def make_room(residents: Sequence[Resident], place: Callable[[Mapping[str, int]]
         DoesNotFit: it does not fit, even so.
     """
     movable = sorted((r for r in residents if r.movable), key=lambda r: r.idle_since)
-    best = place(freed_by(movable))
+    best = place(uses_of(movable))
     for count in range(len(movable)):
         try:
-            found = place(freed_by(movable[:count]))
+            found = place(uses_of(movable[:count]))
         except DoesNotFit:
             continue
         if found.gpu_layers == best.gpu_layers:
@@ -55,7 +55,7 @@ def make_room(residents: Sequence[Resident], place: Callable[[Mapping[str, int]]
     return Decision(best, tuple(r.name for r in movable))
 
 
-def freed_by(residents: Sequence[Resident]) -> dict[str, int]:
+def uses_of(residents: Sequence[Resident]) -> dict[str, int]:
     """Adds up what these models use, by device."""
     total: Counter[str] = Counter()
     for resident in residents:

@@ -35,7 +35,7 @@ from lm_sandbox.models.queueing import FairQueue
 LOG = logging.getLogger(__name__)
 # So many requests a slot are handed to llama.cpp, so that none of its slots waits for us.
 AHEAD = 2
-LONGEST_LOOK_S = 30.0
+LONGEST_LOOK_S = 5.0
 END_IS_SEEN_S = 0.5
 
 

@@ -1,6 +1,5 @@
 """Finds room for a model on this machine, and unloads others for it."""
 
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,8 +15,8 @@ from lm_sandbox.models.estimate import Needs
 from lm_sandbox.models.gguf import GgufHeader
 from lm_sandbox.models.gpu_leases import GpuLeases
 from lm_sandbox.models.hardware import MIB, Hardware
-from lm_sandbox.models.placement import Plan, plan, room_of
-from lm_sandbox.models.scheduler import Decision, freed_by, make_room
+from lm_sandbox.models.placement import Plan, Promised, plan, room_of
+from lm_sandbox.models.scheduler import Decision, make_room, uses_of
 
 RETRY_AFTER_S = 10
 
@@ -54,23 +53,25 @@ class Placing:
             NoCapacity: those that must make room for it are in use.
         """
         async with self._lock:
-            decision = await self.decide(model, header)
+            hardware = await anyio.to_thread.run_sync(self._look)
+            decision = await self._decide(model, header, hardware)
             model.plan = decision.plan
             # All at once: what is unloaded first takes a moment, in which the next could be asked for.
             workers = [self._known[name].detach_worker() for name in decision.evict]
             for worker in workers:
                 if worker is not None:
                     await worker.stop()
-        gpus_known = bool((await anyio.to_thread.run_sync(self._look)).gpus)
         try:
-            yield model.wishes.job(model.file, header, decision.plan, gpus_known=gpus_known)
+            yield model.wishes.job(model.file, header, decision.plan, gpus_known=bool(hardware.gpus))
         except BaseException:
             model.plan = None
             raise
 
     async def decide(self, model: KnownModel, header: GgufHeader) -> Decision:
         """Plans a load; raises as `reserved` does."""
-        hardware = await anyio.to_thread.run_sync(self._look)
+        return await self._decide(model, header, await anyio.to_thread.run_sync(self._look))
+
+    async def _decide(self, model: KnownModel, header: GgufHeader, hardware: Hardware) -> Decision:
         needs = await anyio.to_thread.run_sync(model.wishes.needs, header)
         residents = [known.resident for known in self._known.values() if known.plan and known is not model]
         place = partial(self._place, model, needs, hardware)
@@ -79,7 +80,7 @@ class Placing:
         except DoesNotFit as refusal:
             unpinned = [r for r in residents if not self._known[r.name].wishes.own.pinned]
             try:
-                place(freed_by(unpinned))
+                place(uses_of(unpinned))
             except DoesNotFit:
                 raise refusal from None
             raise NoCapacity(
@@ -88,14 +89,17 @@ class Placing:
             ) from refusal
 
     def _place(self, model: KnownModel, needs: Needs, hardware: Hardware, freed: Mapping[str, int]) -> Plan:
-        used: Counter[str] = Counter()
-        for known in self._known.values():
-            if known.plan is not None and known is not model:
-                used.update(known.plan.uses)
+        others = [known for known in self._known.values() if known.plan is not None and known is not model]
+        promised = Promised(
+            used=uses_of([known.resident for known in others]),
+            pending=uses_of([known.resident for known in others if known.worker is None]),
+            freed=freed,
+            lent=self._leases.lent,
+        )
         memory = self._settings.memory_mib
         return plan(
             needs,
-            room_of(hardware, used, freed, memory * MIB if memory else None, self._leases.lent),
+            room_of(hardware, promised, memory * MIB if memory else None),
             most_gpu_layers=model.wishes.most_gpu_layers,
             threads=self._settings.threads or None,
         )
