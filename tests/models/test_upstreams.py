@@ -19,7 +19,7 @@ from lm_sandbox.models.engines.openai import OpenAIEngine
 from lm_sandbox.models.engines.openai import Upstream as Place
 from lm_sandbox.models.engines.upstreams import upstream_of
 from lm_sandbox.models.registry import ModelRegistry
-from tests.conftest import KEY
+from tests.conftest import KEY, NOWHERE
 from tests.models.test_engines import Clock, answer
 from tests.models.upstream import Script, Upstream, events, ollama, reply, said, scripted, silent, streamed
 
@@ -165,6 +165,11 @@ async def test_a_fault_is_told_in_the_engines_words_and_without_secrets(chat: Ch
             await answer(chat, lease)
     assert SECRET not in str(failure.value)
     assert "127.0.0.1" not in str(failure.value)
+
+
+async def test_an_engine_that_refuses_the_connection_is_unavailable(chat: ChatClient) -> None:
+    with pytest.raises(EngineUnavailable, match="does not answer"):
+        await answer(chat, Lease(NOWHERE, "qwen"))
 
 
 @pytest.fixture

@@ -1,14 +1,19 @@
 """/v1/engines and /v1/hardware, with the real llama.cpp behind."""
 
 import json
+from contextlib import AsyncExitStack
+from functools import partial
 
+import anyio
 import httpx
 import pytest
 
+from lm_sandbox.app import create_app, start_services
+from lm_sandbox.config import Settings
 from lm_sandbox.identity.principals import Scope
 from lm_sandbox.surfaces.deps import Services
 from tests.cli.test_command_line import call
-from tests.conftest import Server
+from tests.conftest import KEY, Server
 
 pytestmark = pytest.mark.anyio
 NANO = "/v1/engines/llamacpp/models/nano"
@@ -99,6 +104,45 @@ async def test_only_an_admin_changes_what_is_loaded_and_kept(
 async def test_nonsense_is_refused_by_name(client: httpx.AsyncClient, keep: object) -> None:
     told = await client.post("/v1/engines/llamacpp/load", json={"model": "nano", "keep_alive_s": keep})
     assert (told.status_code, told.json()["field"]) == (422, "keep_alive_s")
+
+
+async def test_a_model_that_too_many_wait_for_says_when_to_come_back(settings: Settings) -> None:
+    llamacpp = settings.llamacpp.model_copy(update={"parallel": 1, "queue": 0})
+    settings = settings.model_copy(update={"llamacpp": llamacpp})
+    app = create_app(settings)
+    body = {"model": "nano", "messages": [{"role": "user", "content": "hi"}]}
+    async with start_services(settings) as services, AsyncExitStack() as held:
+        app.state.services = services
+        for _ in range(2):
+            await held.enter_async_context(services.models.lease("nano"))
+        headers = {"Authorization": f"Bearer {KEY}"}
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://t", headers=headers
+        ) as http:
+            refused = await http.post("/v1/chat/completions", json=body)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "no_capacity")
+            assert int(refused.headers["retry-after"]) > 0
+            await held.aclose()
+            assert (await http.post("/v1/chat/completions", json=body)).status_code == 200
+
+
+async def test_a_client_that_leaves_the_queue_takes_no_turn(server: Server) -> None:
+    """Closing the connection while waiting must not leave a request behind."""
+    headers = {"Authorization": f"Bearer {server.key}"}
+    long = {
+        "model": "nano",
+        "messages": [{"role": "user", "content": "hi"}],
+        "max_tokens": 3000,
+        "ignore_eos": True,
+    }
+    async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=60) as http:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(12):
+                tasks.start_soon(partial(http.post, "/v1/chat/completions", json=long))
+            await http.get("/v1/engines")
+            tasks.cancel_scope.cancel()
+        told = await http.post("/v1/chat/completions", json=long | {"max_tokens": 4})
+    assert told.status_code == 200
 
 
 def test_the_command_line_shows_plans_loads_and_unloads(server: Server, command_env: dict[str, str]) -> None:
