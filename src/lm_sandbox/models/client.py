@@ -187,7 +187,7 @@ def _renamed(body: bytes, model: str) -> bytes:
 
 
 def _wire(message: ChatMessage) -> dict[str, object]:
-    wire: dict[str, object] = {"role": message.role, "content": message.content or ""}
+    wire: dict[str, object] = {"role": message.role, "content": _content(message)}
     if message.tool_calls:
         wire["tool_calls"] = [
             {
@@ -200,6 +200,13 @@ def _wire(message: ChatMessage) -> dict[str, object]:
     if message.tool_call_id is not None:
         wire["tool_call_id"] = message.tool_call_id
     return wire
+
+
+def _content(message: ChatMessage) -> object:
+    if not message.images:
+        return message.content or ""
+    pictures = [{"type": "image_url", "image_url": {"url": url}} for url in message.images]
+    return [{"type": "text", "text": message.content or ""}, *pictures]
 
 
 def _repaired(arguments: str) -> str:

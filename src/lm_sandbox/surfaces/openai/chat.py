@@ -18,9 +18,11 @@ from lm_sandbox.agent.events import (
     ReasoningDelta,
     RunResult,
 )
-from lm_sandbox.agent.loop import Emit, RunRequest
+from lm_sandbox.agent.loop import Emit
+from lm_sandbox.agent.request import RunRequest, Shell
+from lm_sandbox.agent.tools import describe_network
 from lm_sandbox.agent.transcript import render_step
-from lm_sandbox.errors import Invalid, LmSandboxError
+from lm_sandbox.errors import LmSandboxError, NotHonoured
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
 from lm_sandbox.surfaces.errors import failure_of, route_class
@@ -28,7 +30,7 @@ from lm_sandbox.surfaces.openai.errors import error_body, openai_error
 from lm_sandbox.surfaces.openai.messages import ChatRequest, to_messages
 from lm_sandbox.surfaces.openai.models import BASH_SUFFIX
 from lm_sandbox.surfaces.openai.passthrough import pass_through
-from lm_sandbox.surfaces.streams import PushResponse, Write, sse, while_connected
+from lm_sandbox.surfaces.streams import EventStream, Write, sse, while_connected
 
 ROUTER = APIRouter(tags=["openai"], route_class=route_class(openai_error))
 
@@ -64,7 +66,7 @@ async def chat_completions(body: ChatRequest, request: Request, caller: ModelCal
     writer = _ChatWriter(body.model)
     if body.stream:
         usage_wanted = bool((body.stream_options or {}).get("include_usage"))
-        return PushResponse(
+        return EventStream(
             lambda write: _stream(partial(deps.agent.run, caller, run), writer, write, usage_wanted)
         )
     text: list[str] = []
@@ -82,7 +84,7 @@ async def _prepare(body: ChatRequest, caller: Principal, deps: Services) -> RunR
     extra = body.model_extra or {}
     for name in REFUSED:
         if extra.get(name) not in (None, [], 1, False, {"type": "text"}):
-            raise Invalid(f"{name} cannot be used with a {BASH_SUFFIX} model.", field=name)
+            raise NotHonoured(f"{name} cannot be used with a {BASH_SUFFIX} model.", field=name)
     model = body.model.removesuffix(BASH_SUFFIX)
     await deps.models.resolve(model)
     messages = to_messages(body.messages)
@@ -95,7 +97,7 @@ async def _prepare(body: ChatRequest, caller: Principal, deps: Services) -> RunR
     return RunRequest(
         model=model,
         messages=messages,
-        sandbox_id=sandbox.id,
+        shell=Shell(sandbox.id, describe_network(sandbox.egress)),
         sampling={name: extra[name] for name in SAMPLING if extra.get(name) is not None},
     )
 
