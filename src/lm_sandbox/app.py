@@ -61,7 +61,7 @@ from lm_sandbox.surfaces.native import (
     terminal_sockets,
     terminals,
 )
-from lm_sandbox.surfaces.openai import chat, models
+from lm_sandbox.surfaces.openai import chat, models, plain
 from lm_sandbox.surfaces.openai import files as uploads
 from lm_sandbox.surfaces.openai.containers import files as container_files
 from lm_sandbox.surfaces.openai.containers import routes as containers
@@ -72,7 +72,7 @@ from lm_sandbox.surfaces.swagger import add_swagger
 # What a form has besides its file.
 FORM_BYTES = 1024 * 1024
 DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
-MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER)
+MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER, plain.ROUTER)
 ROUTERS = (
     # Routes are tried in order, and these are asked the most.
     *MODEL_ROUTERS,

@@ -19,7 +19,7 @@ KEPT_S = 2.0
 LONGEST_MESSAGE = 2000
 LONGEST_ERROR_BYTES = 64 * 1024
 # What an engine refuses for our key, or fails at by itself, is not the caller's fault.
-PASSED_ON = frozenset({400, 404, 413, 422, 429, 503})
+PASSED_ON = frozenset({400, 404, 413, 422, 429, 501, 503})
 KEY_REFUSED = frozenset({401, 403})
 FORWARDED_KINDS = ("application/json", "text/event-stream")
 

@@ -27,7 +27,7 @@ from lm_sandbox.identity.principals import Principal
 from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
 from lm_sandbox.surfaces.errors import failure_of, route_class
 from lm_sandbox.surfaces.openai.errors import error_body, openai_error
-from lm_sandbox.surfaces.openai.messages import ChatRequest, to_messages
+from lm_sandbox.surfaces.openai.messages import ChatRequest, refuse_far_pictures, to_messages
 from lm_sandbox.surfaces.openai.models import BASH_SUFFIX
 from lm_sandbox.surfaces.openai.passthrough import pass_through
 from lm_sandbox.surfaces.streams import EventStream, Write, sse, while_connected
@@ -60,6 +60,7 @@ async def chat_completions(body: ChatRequest, request: Request, caller: ModelCal
     A conversation keeps its sandbox: it is found again by `metadata.conversation`, by `user`, or by
     how the conversation opened.
     """
+    refuse_far_pictures(body.messages)
     if not body.model.endswith(BASH_SUFFIX):
         return await pass_through(request, deps, body.model, "/v1/chat/completions", caller.id)
     run = await _prepare(body, caller, deps)

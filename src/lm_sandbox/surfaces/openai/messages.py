@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lm_sandbox.agent.transcript import parse
-from lm_sandbox.errors import Invalid
+from lm_sandbox.errors import Invalid, NotHonoured
 from lm_sandbox.models.chat import ChatMessage, Role, ToolCall
 
 
@@ -15,11 +15,18 @@ class _Open(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
+class PictureIn(_Open):
+    """A picture of a message."""
+
+    url: str
+
+
 class TextPart(_Open):
     """A piece of a message's content."""
 
     type: str
     text: str | None = None
+    image_url: PictureIn | str | None = None
 
 
 class FunctionIn(_Open):
@@ -64,6 +71,22 @@ def to_messages(messages: list[MessageIn]) -> list[ChatMessage]:
         Invalid: a message has content that is no text.
     """
     return [ours for index, message in enumerate(messages) for ours in _convert(index, message)]
+
+
+def refuse_far_pictures(messages: list[MessageIn]) -> None:
+    """Stops a request that would have an engine fetch something, from where only this host can reach.
+
+    Raises:
+        NotHonoured: a picture is no data URL.
+    """
+    for index, message in enumerate(messages):
+        for part in message.content if isinstance(message.content, list) else ():
+            url = part.image_url.url if isinstance(part.image_url, PictureIn) else part.image_url
+            if url is not None and not url.startswith("data:"):
+                field = f"messages.{index}.content"
+                raise NotHonoured(
+                    f"{field}: send a picture as a data: URL; this server fetches none.", field=field
+                )
 
 
 def text_of(message: MessageIn, field: str) -> str | None:
