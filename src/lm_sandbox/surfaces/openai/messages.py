@@ -28,6 +28,11 @@ class TextPart(_Open):
     text: str | None = None
     image_url: PictureIn | str | None = None
 
+    @property
+    def picture(self) -> str | None:
+        """The address of the picture that it is, if it is one."""
+        return self.image_url.url if isinstance(self.image_url, PictureIn) else self.image_url
+
 
 class FunctionIn(_Open):
     """The function that a call names."""
@@ -68,7 +73,7 @@ def to_messages(messages: list[MessageIn]) -> list[ChatMessage]:
     """Turns messages into the conversation that the tool loop goes on from.
 
     Raises:
-        Invalid: a message has content that is no text.
+        Invalid: a message has content that is neither a text nor a picture.
     """
     return [ours for index, message in enumerate(messages) for ours in _convert(index, message)]
 
@@ -81,8 +86,7 @@ def refuse_far_pictures(messages: list[MessageIn]) -> None:
     """
     for index, message in enumerate(messages):
         for part in message.content if isinstance(message.content, list) else ():
-            url = part.image_url.url if isinstance(part.image_url, PictureIn) else part.image_url
-            if url is not None and not url.startswith("data:"):
+            if part.picture is not None and not part.picture.startswith("data:"):
                 field = f"messages.{index}.content"
                 raise NotHonoured(
                     f"{field}: send a picture as a data: URL; this server fetches none.", field=field
@@ -93,14 +97,14 @@ def text_of(message: MessageIn, field: str) -> str | None:
     """Returns the text of a message.
 
     Raises:
-        Invalid: a part of it is no text.
+        Invalid: a part of it is neither a text nor a picture.
     """
     if not isinstance(message.content, list):
         return message.content
     for part in message.content:
-        if part.text is None:
+        if part.text is None and part.picture is None:
             raise Invalid(
-                f"{field}: only text can be sent to a model with a shell, not {part.type!r}.",
+                f"{field}: only texts and pictures can be sent to a model with a shell, not {part.type!r}.",
                 field=field,
             )
     return "".join(part.text or "" for part in message.content)
@@ -114,4 +118,6 @@ def _convert(index: int, message: MessageIn) -> list[ChatMessage]:
     calls = tuple(
         ToolCall(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()
     )
-    return [ChatMessage(role, text, calls, message.tool_call_id)]
+    parts = message.content if isinstance(message.content, list) else ()
+    images = tuple(part.picture for part in parts if part.picture is not None)
+    return [ChatMessage(role, text, calls, message.tool_call_id, images)]
