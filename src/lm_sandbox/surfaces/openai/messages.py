@@ -1,5 +1,6 @@
 """OpenAI's chat messages, as they come in."""
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -7,6 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from lm_sandbox.agent.transcript import parse
 from lm_sandbox.errors import Invalid, NotHonoured
 from lm_sandbox.models.chat import ChatMessage, Role, ToolCall
+from lm_sandbox.surfaces.openai.responses.input_items import (
+    FunctionCallItem,
+    FunctionOutputItem,
+    Item,
+    MessageItem,
+)
 
 
 class _Open(BaseModel):
@@ -67,6 +74,7 @@ class ChatRequest(_Open):
     stream_options: dict[str, Any] | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
+    store: bool | None = None
 
 
 def to_messages(messages: list[MessageIn]) -> list[ChatMessage]:
@@ -76,6 +84,11 @@ def to_messages(messages: list[MessageIn]) -> list[ChatMessage]:
         Invalid: a message has content that is neither a text nor a picture.
     """
     return [ours for index, message in enumerate(messages) for ours in _convert(index, message)]
+
+
+def to_items(messages: list[MessageIn]) -> list[Item]:
+    """Turns messages into the items by which a run is kept; pictures are not kept."""
+    return [item for message in messages for item in _items(message)]
 
 
 def refuse_far_pictures(messages: list[MessageIn]) -> None:
@@ -108,6 +121,24 @@ def text_of(message: MessageIn, field: str) -> str | None:
                 field=field,
             )
     return "".join(part.text or "" for part in message.content)
+
+
+def _items(message: MessageIn) -> Iterator[Item]:
+    texts = [message.content] if isinstance(message.content, str) else []
+    texts += [part.text or "" for part in message.content] if isinstance(message.content, list) else []
+    text = "".join(texts)
+    if message.role == "tool":
+        yield FunctionOutputItem(type="function_call_output", call_id=message.tool_call_id or "", output=text)
+        return
+    if text:
+        yield MessageItem(role=message.role, content=text)
+    for call in message.tool_calls or ():
+        yield FunctionCallItem(
+            type="function_call",
+            call_id=call.id,
+            name=call.function.name,
+            arguments=call.function.arguments,
+        )
 
 
 def _convert(index: int, message: MessageIn) -> list[ChatMessage]:

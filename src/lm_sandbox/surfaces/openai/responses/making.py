@@ -9,6 +9,7 @@ import anyio
 
 from lm_sandbox.agent.event_log import EventLog
 from lm_sandbox.agent.events import Event
+from lm_sandbox.agent.loop import Emit
 from lm_sandbox.agent.request import Consent, RunRequest, Shell
 from lm_sandbox.agent.tools import describe_network
 from lm_sandbox.errors import Gone, LmSandboxError, SandboxNotFound, TooLarge
@@ -88,10 +89,15 @@ class Making:
             await self._deps.runs.delete(self._caller, self.draft.id)
             raise
 
-    async def make(self, tell: Tell | None = None) -> None:
-        """Makes it and keeps what came of it, however it ends; a failure is in the draft."""
+    async def make(self, tell: Tell | None = None, emit: Emit | None = None) -> None:
+        """Makes it and keeps what came of it, however it ends; a failure is in the draft.
+
+        Args:
+            tell: Gets every stream event as JSON.
+            emit: Gets every event of the run.
+        """
         try:
-            await self._make(_Teller(self.log, tell))
+            await self._make(_Teller(self.log, tell), emit)
         except BaseException:
             if self.draft.status in RUNNING:
                 self.draft.cancel()
@@ -101,11 +107,13 @@ class Making:
         finally:
             self.log.close()
 
-    async def _make(self, teller: "_Teller") -> None:
+    async def _make(self, teller: "_Teller", also: Emit | None) -> None:
         draft = self.draft
 
         async def emit(event: Event) -> None:
             await teller.all(draft.writer.write(event))
+            if also is not None:
+                await also(event)
 
         await teller.state("created", draft)
         if draft.status is Status.QUEUED:
