@@ -45,6 +45,8 @@ from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of, problem
+from lm_sandbox.surfaces.mcp import routes as mcp
+from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
 from lm_sandbox.surfaces.native import (
     commands,
     engines,
@@ -80,6 +82,7 @@ ROUTERS = (
     terminals.ROUTER,
     terminal_sockets.ROUTER,
     engines.ROUTER,
+    mcp.ROUTER,
     seed.ROUTER,
     health.ROUTER,
 )
@@ -141,6 +144,8 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         service = SandboxService(driver, settings.sandbox, store, records, spool, networks=networks)
         service = await exits.enter_async_context(service)
         opened = Terminals(service, driver, networks, settings.sandbox)
+        conversations = Conversations(service)
+        mcp_endpoint = McpEndpoint(service, conversations, settings)
         inside.state.services = services = Services(
             keys=keys,
             sandboxes=service,
@@ -148,12 +153,13 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             models=registry,
             chat=client,
             agent=AgentLoop(registry, client, service, settings.agent),
-            conversations=Conversations(service),
+            conversations=conversations,
             links=PortLinks(),
             ports=Ports(service, driver),
             shells=await exits.enter_async_context(Shells(service)),
             terminals=await exits.enter_async_context(opened),
             origins=Origins(settings.allowed_origins),
+            mcp=await exits.enter_async_context(mcp_endpoint),
         )
         yield services
 

@@ -60,7 +60,7 @@ def describe_result(result: CommandResult, timeout_s: float, max_chars: int) -> 
     """
     output = _text(result.stdout) + _text(result.stderr)
     output = cut_middle(output.rstrip("\n"), max_chars)
-    status = _status(result, timeout_s)
+    status = describe_end(result, timeout_s)
     if status is None:
         return output or "[no output]"
     return f"[{status}]\n{output}" if output else f"[{status}]"
@@ -80,7 +80,8 @@ def _text(data: bytes) -> str:
     return text if text.endswith("\n") or not text else text + "\n"
 
 
-def _status(result: CommandResult, timeout_s: float) -> str | None:
+def describe_end(result: CommandResult, timeout_s: float) -> str | None:
+    """Says how a command ended where that matters; None after a plain success."""
     limits = ", ".join(_NAMES[limit] for limit in result.limits if limit in _NAMES)
     if result.timed_out:
         return f"timed out after {timeout_s:g} s"
