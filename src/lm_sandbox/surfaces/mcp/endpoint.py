@@ -1,4 +1,4 @@
-"""The part of MCP that lives as long as the server: sessions, and the SDK, which is loaded when first needed."""
+"""The part of MCP that lives as long as the server: its sessions, and the SDK, loaded when first needed."""
 
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
@@ -111,4 +111,4 @@ def _name_caller(scope: Scope, principal: Principal) -> None:
     from mcp.server.auth.provider import AccessToken  # noqa: PLC0415
 
     scopes = [held.value for held in principal.scopes]
-    scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=principal.id, scopes=scopes))  # noqa: S106
+    scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=principal.id, scopes=scopes))

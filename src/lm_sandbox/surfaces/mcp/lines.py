@@ -59,7 +59,7 @@ def cut(data: bytes, start_line: int, most_lines: int | None, most_bytes: int) -
 
 
 def _split(data: bytes) -> list[bytes]:
-    """Only `\\n` ends a line, as for every tool of the shell."""
+    # Nothing else ends a line for the tools of a shell.
     lines = [line + b"\n" for line in data.split(b"\n")]
     last = lines.pop()[:-1]
     return [*lines, last] if last else lines

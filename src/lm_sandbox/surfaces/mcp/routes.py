@@ -1,6 +1,7 @@
 """/mcp: MCP over streamable HTTP, and what its authorization part says of keys.
 
-Source: modelcontextprotocol.io, revisions 2026-07-28 and 2025-11-25, Streamable HTTP and Authorization; RFC 9728.
+Source: modelcontextprotocol.io, revisions 2026-07-28 and 2025-11-25, "Streamable HTTP" and "Authorization";
+RFC 9728.
 """
 
 import re
@@ -92,7 +93,7 @@ async def end_session(caller: McpCaller, deps: Deps) -> Response:
 @ROUTER.get(METADATA)
 @ROUTER.get(f"{METADATA}/mcp", include_in_schema=False)
 async def protected_resource(request: Request) -> JSONResponse:
-    """Says how `/mcp` is protected (RFC 9728): by keys in the header, which no authorization server issues."""
+    """Says how `/mcp` is protected (RFC 9728): by keys in the header, which no such server issues."""
     return JSONResponse(
         {
             "resource": f"{_base(request)}/mcp",

@@ -1,6 +1,6 @@
 """The tools: their names, what models are told of them, and what does the work."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -24,8 +24,9 @@ from lm_sandbox.surfaces.mcp.sandboxes import CallSandboxes
 from lm_sandbox.surfaces.mcp.told import Told
 
 INSTRUCTIONS = (
-    "These tools work in an isolated Linux sandbox of your own; bash and the file tools share its files, which "
-    "stay between calls. /workspace is the working folder. There is no network unless the user has opened it."
+    "These tools work in an isolated Linux sandbox of your own; bash and the file tools share its files, "
+    "which stay between calls. /workspace is the working folder. There is no network unless the user has "
+    "opened it."
 )
 
 
@@ -83,86 +84,95 @@ class SandboxTool:
 class Toolbox:
     """All tools, by their names."""
 
-    def __init__(self, tools: list[SandboxTool]) -> None:
+    def __init__(self, tools: Iterable[SandboxTool]) -> None:
         self._tools = {tool.name: tool for tool in tools}
 
     @classmethod
     def of(cls, commands: CommandTools, files: FileTools, sandboxes: CallSandboxes) -> Self:
         """Lays out the tools."""
+        return cls([*_for_commands(commands), *_for_files(files), _for_sandboxes(sandboxes)])
 
-        async def create(call: Call, arguments: CreateSandbox) -> Told:
-            sandbox = await sandboxes.create(call.principal, arguments.name)
-            told = f'[made the sandbox {sandbox.id}; other tools work in it with "sandbox": "{sandbox.id}"]'
-            return Told(told, {"sandbox": sandbox.id})
-
-        return cls(
-            [
-                SandboxTool(
-                    "bash",
-                    "Run a command",
-                    "Run a command with bash in an isolated Linux sandbox and read its output. Each call is a new "
-                    "bash; files stay. What takes over 45 seconds goes on by itself, and bash_output shows more.",
-                    Bash,
-                    commands.bash,
-                ),
-                SandboxTool(
-                    "bash_output",
-                    "Look at a command",
-                    "Read the output of a command that runs or has ended, and see how it stands.",
-                    BashOutput,
-                    commands.output,
-                    reads_only=True,
-                ),
-                SandboxTool(
-                    "bash_stop",
-                    "Stop a command",
-                    "End a running command with everything that it started.",
-                    BashStop,
-                    commands.stop,
-                ),
-                SandboxTool(
-                    "read_file",
-                    "Read a file",
-                    "Read lines of a text file, or look at a picture.",
-                    ReadFile,
-                    files.read,
-                    reads_only=True,
-                ),
-                SandboxTool(
-                    "write_file",
-                    "Write a file",
-                    "Write a whole file; what was there is replaced, missing folders are made.",
-                    WriteFile,
-                    files.write,
-                ),
-                SandboxTool(
-                    "edit_file",
-                    "Edit a file",
-                    "Replace text in a file. It must be there exactly as often as expected, else nothing changes.",
-                    EditFile,
-                    files.edit,
-                ),
-                SandboxTool(
-                    "list_files",
-                    "List files",
-                    "List a folder, or find files by a pattern.",
-                    ListFiles,
-                    files.list,
-                    reads_only=True,
-                ),
-                SandboxTool(
-                    "create_sandbox",
-                    "Make another sandbox",
-                    "Make another sandbox, apart from your own. You need none to begin with.",
-                    CreateSandbox,
-                    create,
-                ),
-            ]
-        )
-
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[SandboxTool]:
         return iter(self._tools.values())
 
     def get(self, name: str) -> SandboxTool | None:
         """Returns the tool of this name, where there is one."""
         return self._tools.get(name)
+
+
+def _for_commands(commands: CommandTools) -> list[SandboxTool]:
+    return [
+        SandboxTool(
+            "bash",
+            "Run a command",
+            "Run a command with bash in an isolated Linux sandbox and read its output. Each call is a new "
+            "bash; files stay. What takes over 45 seconds goes on by itself, and bash_output shows more.",
+            Bash,
+            commands.bash,
+        ),
+        SandboxTool(
+            "bash_output",
+            "Look at a command",
+            "Read the output of a command that runs or has ended, and see how it stands.",
+            BashOutput,
+            commands.output,
+            reads_only=True,
+        ),
+        SandboxTool(
+            "bash_stop",
+            "Stop a command",
+            "End a running command with everything that it started.",
+            BashStop,
+            commands.stop,
+        ),
+    ]
+
+
+def _for_files(files: FileTools) -> list[SandboxTool]:
+    return [
+        SandboxTool(
+            "read_file",
+            "Read a file",
+            "Read lines of a text file, or look at a picture.",
+            ReadFile,
+            files.read,
+            reads_only=True,
+        ),
+        SandboxTool(
+            "write_file",
+            "Write a file",
+            "Write a whole file; what was there is replaced, missing folders are made.",
+            WriteFile,
+            files.write,
+        ),
+        SandboxTool(
+            "edit_file",
+            "Edit a file",
+            "Replace text in a file. It must be there exactly as often as expected, else nothing is changed.",
+            EditFile,
+            files.edit,
+        ),
+        SandboxTool(
+            "list_files",
+            "List files",
+            "List a folder, or find files by a pattern.",
+            ListFiles,
+            files.list,
+            reads_only=True,
+        ),
+    ]
+
+
+def _for_sandboxes(sandboxes: CallSandboxes) -> SandboxTool:
+    async def create(call: Call, arguments: CreateSandbox) -> Told:
+        sandbox = await sandboxes.create(call.principal, arguments.name)
+        told = f'[made the sandbox {sandbox.id}; other tools work in it with "sandbox": "{sandbox.id}"]'
+        return Told(told, {"sandbox": sandbox.id})
+
+    return SandboxTool(
+        "create_sandbox",
+        "Make another sandbox",
+        "Make another sandbox, apart from your own. You need none to begin with.",
+        CreateSandbox,
+        create,
+    )
