@@ -62,7 +62,8 @@ class Bash(Arguments):
     command: Text = Field(description="what bash runs")
     cwd: Path = WORKSPACE
     timeout_s: float | None = Field(None, gt=0, description="ended after so many seconds; 120 by default")
-    background: bool = Field(False, description="do not wait for its end")
+    wait_s: Wait = Field(MOST_WAIT_S, description="then it goes on by itself, and bash_output shows more")
+    background: bool = Field(False, description="do not wait at all")
 
     def to_new(self) -> NewCommand:
         """Returns what the service takes."""

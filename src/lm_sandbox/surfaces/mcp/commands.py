@@ -6,7 +6,7 @@ from lm_sandbox.agent.tools import describe_end
 from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.sandbox import Sandbox
 from lm_sandbox.sandboxes.service import SandboxService
-from lm_sandbox.surfaces.mcp.arguments import MOST_WAIT_S, Bash, BashOutput, BashStop
+from lm_sandbox.surfaces.mcp.arguments import Bash, BashOutput, BashStop
 from lm_sandbox.surfaces.mcp.caller import Call
 from lm_sandbox.surfaces.mcp.excerpts import both_ends, part
 from lm_sandbox.surfaces.mcp.progress import reported
@@ -44,7 +44,7 @@ class CommandTools:
                 f"{note}[running in the background as {command.id}; bash_output shows what it writes]",
                 _details(sandbox, command),
             )
-        await _attend(command, call, MOST_WAIT_S)
+        await _attend(command, call, arguments.wait_s)
         return await self._told(sandbox, command, note)
 
     async def output(self, call: Call, arguments: BashOutput) -> Told:
@@ -58,8 +58,8 @@ class CommandTools:
         text, after = await part(command.log, arguments.offset, self._most_output)
         left = command.log.total - after
         more = f"\n[{left} more bytes; go on with offset {after}]" if left else ""
-        status = f"[{_status(command)}; next offset {after}]"
-        return Told(f"{status}\n{text}{more}", _details(sandbox, command))
+        status = _status(command) or "ended"
+        return Told(f"[{status}; next offset {after}]\n{text}{more}", _details(sandbox, command))
 
     async def stop(self, call: Call, arguments: BashStop) -> Told:
         """Ends a command with all that it started."""

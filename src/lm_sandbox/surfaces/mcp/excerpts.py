@@ -68,8 +68,8 @@ async def _read(log: OutputLog, start: int, end: int) -> list[LoggedChunk]:
     while start < end and (chunks := await log.read(start)):
         for chunk in chunks:
             over = max(0, chunk.after - end)
-            data = chunk.data[: len(chunk.data) - over]
-            if data:
+            if over < len(chunk.data):
+                data = chunk.data[: len(chunk.data) - over]
                 found.append(LoggedChunk(chunk.stream, data, chunk.offset, chunk.after - over))
         start = chunks[-1].after
     return found

@@ -48,7 +48,7 @@ class FileTools:
         if lines.text is None:
             return Told(
                 f"[{plain(path)} is no text: {reader.info.size} bytes. Read it as the resource "
-                f"{uri_of(sandbox.id, path)}, or look at it with bash.]",
+                f"{uri_of(sandbox.id, path)} or look at it with bash.]",
                 details,
             )
         return Told(_shown(lines, reader.info.size), details | {"next_line": lines.next_line})

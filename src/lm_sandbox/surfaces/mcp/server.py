@@ -27,9 +27,10 @@ from mcp_types import (
     Tool,
     ToolAnnotations,
 )
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from lm_sandbox import __version__
-from lm_sandbox.errors import Invalid, LmSandboxError, NotFound
+from lm_sandbox.errors import Gone, Invalid, LmSandboxError, NotFound
 from lm_sandbox.surfaces.errors import Failure, failure_of
 from lm_sandbox.surfaces.mcp.caller import Call, Caller
 from lm_sandbox.surfaces.mcp.resources import FileResource, FileResources
@@ -42,8 +43,9 @@ T = TypeVar("T")
 # Where the `_meta` of a result has what programs may want to know.
 DETAILS = "lm-sandbox/result"
 ERROR = "lm-sandbox/error"
-# What MCP's revisions up to 2025-11-25 have for a resource that is not there; JSON-RPC leaves it to servers.
+# A resource that is not there, in revisions up to 2025-11-25.
 RESOURCE_NOT_FOUND = -32002
+# JSON-RPC leaves this one to servers.
 UNAVAILABLE = -32000
 
 
@@ -65,7 +67,7 @@ def build_server(toolbox: Toolbox, resources: FileResources) -> Server[Any]:
 
     async def list_resources(context: Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
         cursor = params.cursor if params else None
-        found, after = await _told(lambda: resources.list(_call(context), cursor))
+        found, after = await _told(context, lambda: resources.list(_call(context), cursor))
         return ListResourcesResult(resources=[_resource(one) for one in found], next_cursor=after)
 
     async def list_templates(
@@ -81,7 +83,9 @@ def build_server(toolbox: Toolbox, resources: FileResources) -> Server[Any]:
         return ListResourceTemplatesResult(resource_templates=[file])
 
     async def read_resource(context: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
-        data, media_type = await _told(lambda: resources.read(_call(context), params.uri))
+        data, media_type = await _told(
+            context, lambda: resources.read(_call(context), params.uri), params.uri
+        )
         return ReadResourceResult(contents=[_contents(params.uri, data, media_type)])
 
     return Server(
@@ -142,18 +146,20 @@ def _error(failure: Failure) -> dict[str, object]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-async def _told(work: Callable[[], Awaitable[T]]) -> T:
+async def _told(context: Context, work: Callable[[], Awaitable[T]], uri: str | None = None) -> T:
     """Does what is no tool, whose errors are the protocol's."""
     try:
         return await work()
     except LmSandboxError as error:
         failure = failure_of(error)
-        code = UNAVAILABLE
-        if isinstance(error, NotFound):
-            code = RESOURCE_NOT_FOUND
-        elif isinstance(error, Invalid):
-            code = INVALID_PARAMS
-        raise MCPError(code, plain(failure.message), _error(failure)) from error
+        data = _error(failure) | ({"uri": uri} if uri else {})
+        raise MCPError(_code_of(error, context.protocol_version), plain(failure.message), data) from error
+
+
+def _code_of(error: LmSandboxError, version: str) -> int:
+    if isinstance(error, NotFound | Gone) and version in HANDSHAKE_PROTOCOL_VERSIONS:
+        return RESOURCE_NOT_FOUND
+    return INVALID_PARAMS if isinstance(error, NotFound | Gone | Invalid) else UNAVAILABLE
 
 
 def _resource(found: FileResource) -> Resource:
