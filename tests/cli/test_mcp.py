@@ -56,13 +56,13 @@ async def test_without_a_server_it_brings_the_same_tools_and_resources(stdio: Cl
 async def test_progress_comes_and_cancelling_ends_the_command(stdio: Client) -> None:
     up = anyio.Event()
 
-    async def progress(value: float, total: float | None, message: str | None) -> None:
-        del value, total
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        del progress, total
         if "up" in (message or ""):
             up.set()
 
     async def run() -> None:
-        await stdio.call_tool("bash", {"command": "echo up; sleep 4321"}, progress_callback=progress)
+        await stdio.call_tool("bash", {"command": "echo up; sleep 4321"}, progress_callback=hear)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)
@@ -139,7 +139,7 @@ def test_every_line_on_its_output_is_a_message_whatever_comes_in(data: dict[str,
         assert answers[0]["result"]["protocolVersion"] == "2025-06-18"
         assert answers[1]["error"]["code"] == -32601
         assert answers["x"]["result"]["content"][0]["text"] == "hi"
-        assert [one["error"]["code"] for one in found if one["id"] is None][0] == -32700
+        assert next(one["error"]["code"] for one in found if one["id"] is None) == -32700
         output, _ = process.communicate(timeout=END_S)
         assert output == b""
         assert process.returncode == 0

@@ -27,6 +27,7 @@ from lm_sandbox.cli.mcp_wire import (
     PARSE_ERROR,
     JsonObject,
     answer_of,
+    answers,
     cancelled_id,
     events,
     failed,
@@ -143,15 +144,22 @@ class Relay:
             if SESSION in answer.headers and message.get("method") == "initialize":
                 self._headers[SESSION] = answer.headers[SESSION]
             if answer.headers.get("content-type", "").startswith("text/event-stream"):
-                async for data in events(answer):
-                    self._note_version(message, data)
-                    await self._say(data)
+                await self._stream(message, answer)
                 return
             body = await answer.aread()
         if body and (request_id is not None or not answer.is_success):
             told = answer_of(body, answer.status_code, request_id)
             self._note_version(message, told)
             await self._say(told)
+
+    async def _stream(self, message: JsonObject, answer: httpx.Response) -> None:
+        answered = False
+        async for data in events(answer):
+            answered = answered or answers(data, message.get("id"))
+            self._note_version(message, data)
+            await self._say(data)
+        if not answered:
+            await self._say(failed(message.get("id"), "The server has broken off its answer."))
 
     def _note_version(self, message: JsonObject, data: bytes) -> None:
         if message.get("method") == "initialize":

@@ -71,14 +71,32 @@ def answer_of(body: bytes, status: int, request_id: object) -> bytes:
 
 async def events(answer: httpx.Response) -> AsyncIterator[bytes]:
     """Gives the data of server-sent events, each on one line."""
-    data: list[str] = []
-    async for line in answer.aiter_lines():
-        if line.startswith("data:"):
-            data.append(line[len("data:") :].removeprefix(" "))
+    data: list[bytes] = []
+    async for line in _lines(answer):
+        if line.startswith(b"data:"):
+            data.append(line[len(b"data:") :].removeprefix(b" "))
         elif not line and data:
-            text, data = "".join(data), []
+            text, data = b"".join(data), []
             if text:
-                yield text.encode()
+                yield text
+
+
+async def _lines(answer: httpx.Response) -> AsyncIterator[bytes]:
+    # httpx would also split at U+2028 and the like, which may stand within JSON.
+    rest = b""
+    async for piece in answer.aiter_bytes():
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r")
+
+
+def answers(data: bytes, request_id: object) -> bool:
+    """Whether a message is the answer to a request, and not only something about it."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and "method" not in found and found.get("id") == request_id
 
 
 def _params(message: JsonObject) -> JsonObject:

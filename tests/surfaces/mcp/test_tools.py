@@ -213,15 +213,15 @@ async def test_progress_tells_the_output_while_the_command_runs(mcp: Client, api
     sandbox = details_of(await call(mcp, "bash", command="true"))["sandbox"]
     told: list[tuple[float, str | None]] = []
 
-    async def progress(value: float, total: float | None, message: str | None) -> None:
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
         assert total is None
-        told.append((value, message))
+        told.append((progress, message))
         if "first" in (message or ""):
             await api.put(f"/v1/sandboxes/{sandbox}/files/workspace/go", content=b"")
 
     # It ends only when the first line has come here as progress.
     script = "echo first; until [ -e go ]; do sleep 0.02; done; echo second"
-    ran = await mcp.call_tool("bash", {"command": script}, progress_callback=progress)
+    ran = await mcp.call_tool("bash", {"command": script}, progress_callback=hear)
     assert text_of(ran) == "first\nsecond"
     assert "".join(message or "" for _, message in told).startswith("first\n")
     assert [value for value, _ in told] == sorted({value for value, _ in told})
@@ -230,11 +230,11 @@ async def test_progress_tells_the_output_while_the_command_runs(mcp: Client, api
 async def test_output_that_is_too_fast_is_not_told_whole(mcp: Client) -> None:
     sizes: list[int] = []
 
-    async def progress(value: float, total: float | None, message: str | None) -> None:
-        del value, total
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        del progress, total
         sizes.append(len(message or ""))
 
-    ran = await mcp.call_tool("bash", {"command": "seq 3000000"}, progress_callback=progress)
+    ran = await mcp.call_tool("bash", {"command": "seq 3000000"}, progress_callback=hear)
     assert details_of(ran)["output_bytes"] == 22_888_896
     assert max(sizes) <= 70_000
     assert sum(sizes) < 5_000_000
@@ -246,14 +246,14 @@ async def test_cancelling_a_call_ends_the_command_with_all_that_it_started(
     sandbox = details_of(await call(mcp, "bash", command="true"))["sandbox"]
     up = anyio.Event()
 
-    async def progress(value: float, total: float | None, message: str | None) -> None:
-        del value, total
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        del progress, total
         if "up" in (message or ""):
             up.set()
 
     async def run() -> None:
         script = "setsid sleep 4321 & echo up; sleep 4321"
-        await mcp.call_tool("bash", {"command": script}, progress_callback=progress)
+        await mcp.call_tool("bash", {"command": script}, progress_callback=hear)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)
