@@ -16,7 +16,8 @@ from lm_sandbox.config import Settings
 from lm_sandbox.errors import Unauthenticated, Unavailable
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 
-PROBE_S = 1.0
+# A server that is written down and not there refuses at once; one that is busy may need its time.
+PROBE_S = 5.0
 # A run may think for minutes before it says anything.
 SILENT_S = 600.0
 IN_PROCESS = "http://in-process"

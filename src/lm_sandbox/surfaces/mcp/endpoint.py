@@ -28,6 +28,10 @@ MOST_SESSIONS = 1024
 class McpEndpoint:
     """Answers the requests to `/mcp` of callers that are known.
 
+    Attributes:
+        sandboxes: Tells which sandbox a call is for.
+        toolbox: The tools.
+
     Args:
         service: Sandboxes, with each caller's rights.
         conversations: Remembers which session has which.
@@ -37,7 +41,7 @@ class McpEndpoint:
     def __init__(self, service: SandboxService, conversations: Conversations, settings: Settings) -> None:
         self.sandboxes = CallSandboxes(service, conversations)
         most_output = settings.agent.max_tool_output_chars
-        self._toolbox = Toolbox.of(
+        self.toolbox = Toolbox.of(
             CommandTools(service, self.sandboxes, most_output),
             FileTools(service, self.sandboxes, most_output),
             self.sandboxes,
@@ -89,7 +93,7 @@ class McpEndpoint:
         from lm_sandbox.surfaces.mcp.server import build_server  # noqa: PLC0415
 
         manager = StreamableHTTPSessionManager(
-            build_server(self._toolbox, self._resources),
+            build_server(self.toolbox, self._resources),
             max_request_body_size=self._settings.max_body_bytes,
             session_idle_timeout=self._settings.sandbox.idle_timeout_s,
             max_sessions=MOST_SESSIONS,

@@ -30,6 +30,9 @@ INSTRUCTIONS = (
 )
 
 
+KEPT = ("type", "properties", "required", "additionalProperties", "$defs")
+
+
 @dataclass(frozen=True, slots=True)
 class SandboxTool:
     """One tool.
@@ -64,13 +67,10 @@ class SandboxTool:
         return await self.do(call, parsed)
 
     def schema(self) -> dict[str, Any]:
-        """Returns the JSON schema of its arguments, without titles, which only cost a model's context."""
+        """Returns the JSON schema of its arguments, without what only costs a model's context."""
         schema = self.takes.model_json_schema()
-        schema.pop("title", None)
-        schema.pop("description", None)
-        for field in schema["properties"].values():
-            field.pop("title", None)
-        return schema
+        fields = {name: _plain(field) for name, field in schema["properties"].items()}
+        return {key: schema[key] for key in KEPT if key in schema} | {"properties": fields}
 
     def _invalid(self, error: ValidationError) -> Invalid:
         first = error.errors()[0]
@@ -98,6 +98,14 @@ class Toolbox:
     def get(self, name: str) -> SandboxTool | None:
         """Returns the tool of this name, where there is one."""
         return self._tools.get(name)
+
+
+def _plain(field: dict[str, Any]) -> dict[str, Any]:
+    """Says of a field that may be left out no more than what it may be: some hosts know no `anyOf`."""
+    kinds = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
+    given = kinds[0] if len(kinds) == 1 else {}
+    dropped = {"title"} | ({"anyOf", "default"} if given else set())
+    return given | {key: value for key, value in field.items() if key not in dropped}
 
 
 def _for_commands(commands: CommandTools) -> list[SandboxTool]:
