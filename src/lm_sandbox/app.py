@@ -48,6 +48,8 @@ from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of, problem
+from lm_sandbox.surfaces.mcp import routes as mcp
+from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
 from lm_sandbox.surfaces.native import (
     commands,
     engines,
@@ -91,6 +93,7 @@ ROUTERS = (
     terminals.ROUTER,
     terminal_sockets.ROUTER,
     engines.ROUTER,
+    mcp.ROUTER,
     seed.ROUTER,
     health.ROUTER,
 )
@@ -156,6 +159,8 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         most, largest = settings.agent.uploads_mib * MIB, settings.agent.upload_mib * MIB
         handed_in = Uploads(database, settings.data_dir / "uploads", most, largest)
         opened = Terminals(service, driver, networks, settings.sandbox)
+        conversations = Conversations(service, settings.agent.conversation_idle_s)
+        mcp_endpoint = McpEndpoint(service, conversations, settings)
         inside.state.services = services = Services(
             keys=keys,
             sandboxes=service,
@@ -163,7 +168,7 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             models=registry,
             chat=client,
             agent=AgentLoop(registry, client, service, settings.agent),
-            conversations=Conversations(service, settings.agent.conversation_idle_s),
+            conversations=conversations,
             runs=runs,
             background=background,
             uploads=await exits.enter_async_context(handed_in),
@@ -172,6 +177,7 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             shells=await exits.enter_async_context(Shells(service)),
             terminals=await exits.enter_async_context(opened),
             origins=Origins(settings.allowed_origins),
+            mcp=await exits.enter_async_context(mcp_endpoint),
         )
         yield services
 

@@ -205,7 +205,8 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     allowed_origins: tuple[str, ...] = Field(
-        (), description="web pages from these, such as `https://tools.example`, may open terminals"
+        (),
+        description="web pages from these, such as `https://tools.example`, may open terminals and use MCP",
     )
     default_model: str | None = Field(None, description="the model that `run` and `auto` use")
     max_body_bytes: Positive = Field(16 * 1024 * 1024, description="the largest request body")

@@ -70,6 +70,22 @@ def serve(
     finish(forever)
 
 
+@app.command("mcp")
+def serve_mcp(
+    url: Annotated[
+        str | None, typer.Option(help="A server elsewhere; its key in LM_SANDBOX_API_KEY.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--sandbox", help="Work in the sandbox of this name, and leave it there.")
+    ] = None,
+) -> None:
+    """Serve MCP on standard input and output, to a program that starts this one."""
+    from lm_sandbox.cli.mcp import serve_stdio  # noqa: PLC0415
+
+    enter_scope()
+    finish(partial(serve_stdio, load_settings(), url, name))
+
+
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Say what this host gives, what it lacks, and how to mend it."""

@@ -25,6 +25,7 @@ from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
+from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
 from lm_sandbox.surfaces.origins import Origins
 
 
@@ -47,6 +48,7 @@ class Services:
     shells: Shells
     terminals: Terminals
     origins: Origins
+    mcp: McpEndpoint
 
 
 def get_services(connection: HTTPConnection) -> Services:
