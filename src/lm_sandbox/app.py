@@ -58,6 +58,7 @@ from lm_sandbox.surfaces.native import (
     terminal_sockets,
     terminals,
 )
+from lm_sandbox.surfaces.ollama import embedding, generating, library
 from lm_sandbox.surfaces.openai import chat, models
 from lm_sandbox.surfaces.openai.responses import routes as responses
 from lm_sandbox.surfaces.origins import Origins
@@ -82,6 +83,9 @@ ROUTERS = (
     engines.ROUTER,
     seed.ROUTER,
     health.ROUTER,
+    generating.ROUTER,
+    embedding.ROUTER,
+    library.ROUTER,
 )
 LM_STUDIO_START = "Start LM Studio and switch its server on (Developer, or 'lms server start')."
 
@@ -190,7 +194,7 @@ def build_registry(settings: Settings, leases: GpuLeases | None = None) -> Model
     )
     found: list[Engine] = [
         *(OpenAIEngine(upstream_of(name, engine)) for name, engine in settings.engines.items()),
-        OllamaEngine(upstream.ollama_url, upstream.probe_timeout_s),
+        OllamaEngine(upstream.ollama_url, upstream.probe_timeout_s, upstream.ollama_api_key),
         OpenAIEngine(lm_studio),
         LlamaCppEngine(settings.llamacpp, models_dir(settings), leases=leases),
     ]

@@ -16,6 +16,14 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture in a message: a `data:` URL, and before which character of the text it stands."""
+
+    url: str
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ChatMessage:
     """One message of a conversation.
 
@@ -24,12 +32,16 @@ class ChatMessage:
         content: The text; None for an assistant's message that only calls tools.
         tool_calls: What an assistant's message calls.
         tool_call_id: Which call a tool's message answers.
+        reasoning: What an assistant's message was thought out from, for models that want it back.
+        images: Pictures, in the order in which they stand.
     """
 
     role: Role
     content: str | None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    reasoning: str = ""
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +67,7 @@ class ChatDelta:
         reasoning: Text to add to the reasoning.
         tool_calls: Whole calls, on the last piece only.
         finish_reason: Set on the last piece: `stop`, `length`, `tool_calls` ...
-        usage: On the last piece, where the engine tells it.
+        usage: On the last piece, where the engine tells it; on others where it tells as it goes.
     """
 
     content: str = ""

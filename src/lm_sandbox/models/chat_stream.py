@@ -55,9 +55,7 @@ class ChatStream:
             error = chunk["error"]
             message = error.get("message") if isinstance(error, dict) else error
             raise UpstreamError(f"The engine failed while it answered: {message}")
-        usage = chunk.get("usage")
-        if isinstance(usage, dict):
-            self._usage = Usage(_count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
+        self._usage = _usage(chunk) or self._usage
         choices = chunk.get("choices")
         if isinstance(choices, list) and choices and isinstance(choices[0], dict):
             yield from self._choice(choices[0])
@@ -67,11 +65,11 @@ class ChatStream:
             self._finish_reason = choice["finish_reason"]
         delta = choice.get("delta")
         if not isinstance(delta, dict):
-            return
+            delta = {"content": choice.get("text")}  # A completion without messages.
         content, reasoning = _text(delta, "content"), _text(delta, "reasoning_content")
         reasoning = reasoning or _text(delta, "reasoning")
         if content or reasoning:
-            yield ChatDelta(content=content, reasoning=reasoning)
+            yield ChatDelta(content=content, reasoning=reasoning, usage=self._usage)
         for call in delta.get("tool_calls") or ():
             if isinstance(call, dict):
                 self._add_call(call)
@@ -85,6 +83,17 @@ class ChatStream:
         call["id"] = call["id"] or _text(piece, "id")
         call["name"] = call["name"] or _text(function, "name")
         call["arguments"] += _text(function, "arguments")
+
+
+def _usage(chunk: dict[str, Any]) -> Usage | None:
+    """Reads what a chunk took so far: OpenAI's usage, or llama.cpp's timings."""
+    usage, timings = chunk.get("usage"), chunk.get("timings")
+    if isinstance(usage, dict):
+        return Usage(_count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
+    if isinstance(timings, dict):
+        prompt = _count(timings, "prompt_n") + _count(timings, "cache_n")
+        return Usage(prompt, _count(timings, "predicted_n"))
+    return None
 
 
 def _text(mapping: dict[str, Any], key: str) -> str:

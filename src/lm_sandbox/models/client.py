@@ -1,14 +1,14 @@
 """Talks to a leased model over the OpenAI wire format."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
 
-from lm_sandbox.errors import EngineUnavailable, UpstreamError
+from lm_sandbox.errors import ContextTooLong, EngineUnavailable, UpstreamError
 from lm_sandbox.models.chat import ChatDelta, ChatMessage
 from lm_sandbox.models.chat_stream import ChatStream
 from lm_sandbox.models.engine import Lease
@@ -21,6 +21,8 @@ LONGEST_ERROR_BYTES = 64 * 1024
 # What an engine refuses for our key, or fails at by itself, is not the caller's fault.
 PASSED_ON = frozenset({400, 404, 413, 422, 429, 503})
 KEY_REFUSED = frozenset({401, 403})
+# llama.cpp says 500 and 501 for what its model was not made for, such as images.
+NOT_SUPPORTED = "not supported"
 FORWARDED_KINDS = ("application/json", "text/event-stream")
 
 
@@ -81,7 +83,7 @@ class ChatClient:
         *,
         tools: Sequence[Mapping[str, object]] = (),
         sampling: Mapping[str, object] | None = None,
-    ) -> AsyncIterator[ChatDelta]:
+    ) -> AsyncGenerator[ChatDelta, None]:
         """Asks for the next message and yields it as it comes.
 
         The last delta has the finish reason, whole tool calls and the usage.
@@ -99,7 +101,46 @@ class ChatClient:
         }
         if tools:
             request["tools"] = list(tools)
-        async with self._post(lease, "/v1/chat/completions", json.dumps(request).encode()) as answer:
+        async for delta in self._stream(lease, "/v1/chat/completions", request):
+            yield delta
+
+    async def stream_text(
+        self, lease: Lease, prompt: str, *, sampling: Mapping[str, object] | None = None
+    ) -> AsyncGenerator[ChatDelta, None]:
+        """Lets the model go on with a text as it stands, without any template; as `stream_chat`."""
+        request = {
+            **(sampling or {}),
+            "model": lease.model,
+            "prompt": prompt,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        async for delta in self._stream(lease, "/v1/completions", request):
+            yield delta
+
+    async def ask(self, lease: Lease, path: str, request: Mapping[str, object]) -> Mapping[str, Any]:
+        """Asks for something that comes as one JSON object.
+
+        Raises:
+            UpstreamError: the engine refuses, in its own words, or answered with something else.
+            EngineUnavailable: it does not answer, or broke off.
+        """
+        body = json.dumps({**request, "model": lease.model}).encode()
+        async with self._post(lease, path, body) as answer:
+            if answer.is_error:
+                raise upstream_error(answer.status_code, await _read_error(answer), lease)
+            try:
+                parsed: Any = json.loads(await answer.aread())
+            except ValueError:
+                parsed = None
+        if not isinstance(parsed, dict):
+            raise UpstreamError("The engine answered with something that is no JSON object.")
+        return parsed
+
+    async def _stream(
+        self, lease: Lease, path: str, request: Mapping[str, object]
+    ) -> AsyncGenerator[ChatDelta, None]:
+        async with self._post(lease, path, json.dumps(request).encode()) as answer:
             if answer.is_error:
                 raise upstream_error(answer.status_code, await _read_error(answer), lease)
             _check_kind(_kind(answer))
@@ -143,9 +184,13 @@ def upstream_error(status: int, body: bytes, lease: Lease | None = None) -> Upst
         parsed = None
     error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
     message = error.get("message") if isinstance(error, dict) else error
+    if isinstance(error, dict) and error.get("type") == "exceed_context_size_error":
+        counts = error.get("n_prompt_tokens"), error.get("n_ctx")
+        if isinstance(counts[0], int) and isinstance(counts[1], int):
+            return ContextTooLong(counts[0], counts[1])
     text = str(message or "no message")[:LONGEST_MESSAGE]
     text = _without_secrets(text, lease) if lease is not None else text
-    passed_on = status if status in PASSED_ON else 502
+    passed_on = status if status in PASSED_ON else 400 if NOT_SUPPORTED in text else 502
     return UpstreamError(f"The engine answered {status}: {text}", status=passed_on)
 
 
@@ -187,7 +232,9 @@ def _renamed(body: bytes, model: str) -> bytes:
 
 
 def _wire(message: ChatMessage) -> dict[str, object]:
-    wire: dict[str, object] = {"role": message.role, "content": message.content or ""}
+    wire: dict[str, object] = {"role": message.role, "content": _content(message)}
+    if message.reasoning:
+        wire["reasoning_content"] = message.reasoning
     if message.tool_calls:
         wire["tool_calls"] = [
             {
@@ -200,6 +247,22 @@ def _wire(message: ChatMessage) -> dict[str, object]:
     if message.tool_call_id is not None:
         wire["tool_call_id"] = message.tool_call_id
     return wire
+
+
+def _content(message: ChatMessage) -> object:
+    text = message.content or ""
+    if not message.images:
+        return text
+    parts: list[dict[str, object]] = []
+    done = 0
+    for image in message.images:
+        if image.at > done:
+            parts.append({"type": "text", "text": text[done : image.at]})
+            done = image.at
+        parts.append({"type": "image_url", "image_url": {"url": image.url}})
+    if text[done:]:
+        parts.append({"type": "text", "text": text[done:]})
+    return parts
 
 
 def _repaired(arguments: str) -> str:

@@ -8,11 +8,10 @@ from lm_sandbox.models.engine import Model
 from lm_sandbox.models.registry import public_names
 from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
 from lm_sandbox.surfaces.errors import route_class
+from lm_sandbox.surfaces.generation import BASH_SUFFIX, base_name
 from lm_sandbox.surfaces.openai.errors import openai_error
 
 ROUTER = APIRouter(prefix="/v1/models", tags=["openai"], route_class=route_class(openai_error))
-
-BASH_SUFFIX = "+bash"
 
 
 class ModelOut(BaseModel):
@@ -54,7 +53,7 @@ async def list_models(caller: ModelCaller, deps: Deps) -> ModelList:
 async def get_model(name: str, caller: ModelCaller, deps: Deps) -> ModelOut:
     """Tells about one model."""
     del caller
-    _, model = await deps.models.resolve(name.removesuffix(BASH_SUFFIX))
+    _, model = await deps.models.resolve(base_name(name) or name)
     return _render(model, name, default=model == await _default(deps))
 
 
