@@ -1,20 +1,24 @@
 """The official Ollama client against a real server with the real model and real sandboxes."""
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import ollama
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
+from lm_sandbox.app import create_app
+from lm_sandbox.config import Settings
+from lm_sandbox.identity.principals import Scope
+from lm_sandbox.models.chat import ChatMessage
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.engine import ModelState
 from lm_sandbox.models.engines.ollama import OllamaEngine
-from lm_sandbox.models.chat import ChatMessage
-from tests.conftest import Server, serving
+from lm_sandbox.surfaces.deps import Services
+from tests.conftest import KEY, Server, command_environment, serving
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 PROMPT = "cat /proc/sys/kernel/random/boot_id"
@@ -36,8 +40,6 @@ BASH = {
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all: it has a second model, which embeds."""
-    from tests.conftest import command_environment
-
     env = command_environment(tmp_path_factory.mktemp("ollama"))
     models = {"tiny-embed": {"source": str(NANO), "purpose": "embedding"}}
     env["LM_SANDBOX_LLAMACPP__MODELS"] = json.dumps(models)
@@ -142,7 +144,11 @@ def test_models_are_listed_and_shown(client: ollama.Client) -> None:
     assert len(nano.digest or "") == 64
     assert nano.modified_at
     assert nano.details is not None
-    assert (nano.details.format, nano.details.family, nano.details.parameter_size) == ("gguf", "llama", "2.6M")
+    assert (nano.details.format, nano.details.family, nano.details.parameter_size) == (
+        "gguf",
+        "llama",
+        "2.6M",
+    )
     shown = client.show("nano:latest")
     assert shown.capabilities == ["completion", "tools"]
     assert shown.modelinfo is not None
@@ -189,12 +195,28 @@ def test_loaded_models_tell_until_when_and_keep_alive_is_honoured(client: ollama
     [
         ("chat", {"model": "nano", "messages": [{"role": "robot", "content": "x"}]}, "messages.0.role"),
         ("chat", {"messages": []}, "model"),
-        ("chat", {"model": "nano", "messages": [{"role": "user", "content": "x", "images": ["?"]}]}, "Base64"),
+        (
+            "chat",
+            {"model": "nano", "messages": [{"role": "user", "content": "x", "images": ["?"]}]},
+            "Base64",
+        ),
         ("chat", {"model": "nano", "messages": [{"role": "user", "images": ["iVBORw0KGgo="]}]}, "vision"),
-        ("chat", {"model": "nano", "messages": [{"role": "user", "content": "x"}], "think": True}, "thinking"),
+        (
+            "chat",
+            {"model": "nano", "messages": [{"role": "user", "content": "x"}], "think": True},
+            "thinking",
+        ),
         ("chat", {"model": "nano", "messages": [{"role": "user", "content": "x"}], "format": "xml"}, "xml"),
-        ("chat", {"model": "nano", "messages": [{"role": "user", "content": "x"}], "logprobs": True}, "logprobs"),
-        ("chat", {"model": "nano+bash", "messages": [{"role": "user", "content": "x"}], "tools": [BASH]}, "tools"),
+        (
+            "chat",
+            {"model": "nano", "messages": [{"role": "user", "content": "x"}], "logprobs": True},
+            "logprobs",
+        ),
+        (
+            "chat",
+            {"model": "nano+bash", "messages": [{"role": "user", "content": "x"}], "tools": [BASH]},
+            "tools",
+        ),
         ("generate", {"model": "nano", "prompt": "x", "suffix": "y"}, "suffix"),
         ("generate", {"model": "nano", "prompt": "x", "template": "y"}, "template"),
         ("generate", {"model": "nano", "prompt": "x", "context": [1]}, "context"),
@@ -206,22 +228,62 @@ def test_loaded_models_tell_until_when_and_keep_alive_is_honoured(client: ollama
         ("embed", {"model": "nano", "input": "x"}, "embeddings"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused_by_name(shared: Server, path: str, body: object, words: str) -> None:
+def test_what_cannot_be_honoured_is_refused_by_name(
+    shared: Server, path: str, body: dict[str, object], words: str
+) -> None:
     headers = {"Authorization": f"Bearer {shared.key}"}
     for stream in (True, False):
-        told = httpx.post(f"{shared.url}/api/{path}", json={**body, "stream": stream}, headers=headers)  # type: ignore[dict-item]
+        told = httpx.post(f"{shared.url}/api/{path}", json={**body, "stream": stream}, headers=headers)
         assert told.status_code == 400
         assert list(told.json()) == ["error"]
         assert words in told.json()["error"]
 
 
-@pytest.mark.parametrize("stream", [True, False])
-def test_a_context_that_is_too_long_is_refused_with_both_numbers(client: ollama.Client, stream: bool) -> None:
-    with pytest.raises(ollama.ResponseError, match=r"\d{4,} tokens.* 4096") as refused:
-        list(client.generate("nano", "hello " * 9000, raw=True, stream=stream))
-    assert refused.value.status_code == 400
+def test_a_context_that_is_too_long_is_refused_with_both_numbers(client: ollama.Client) -> None:
+    long = "hello " * 9000
+    calls: list[Callable[[], object]] = [
+        partial(client.generate, "nano", long, raw=True),
+        lambda: list(client.generate("nano", long, raw=True, stream=True)),
+    ]
+    for call in calls:
+        with pytest.raises(ollama.ResponseError, match=r"\d{4,} tokens.* 4096") as refused:
+            call()
+        assert refused.value.status_code == 400
     with pytest.raises(ollama.ResponseError, match="4096"):
-        client.embed("tiny-embed", "hello " * 9000)
+        client.embed("tiny-embed", long)
+
+
+def test_the_openai_surface_understands_these_names_too(shared: Server) -> None:
+    body = {"model": "nano+bash:latest", "messages": [{"role": "user", "content": PROMPT}]}
+    headers = {"Authorization": f"Bearer {shared.key}"}
+    told = httpx.post(f"{shared.url}/v1/chat/completions", json=body, headers=headers, timeout=60)
+    assert BOOT_ID in told.text
+
+
+@pytest.mark.anyio
+async def test_only_an_admin_says_how_long_a_model_stays(settings: Settings, services: Services) -> None:
+    app = create_app(settings)
+    app.state.services = services
+    transport = httpx.ASGITransport(app)
+    admin = {"Authorization": f"Bearer {KEY}"}
+    http = httpx.AsyncClient(transport=transport, base_url="http://t", headers=admin)
+    key = await services.keys.issue("reader", frozenset({Scope.MODELS}))
+    headers = {"Authorization": f"Bearer {key.token}"}
+    body = {"model": "nano", "prompt": "hello", "stream": False, "keep_alive": -1}
+    told = await http.post("/api/generate", json=body, headers=headers)
+    assert (told.status_code, told.headers["x-lm-sandbox-left-out"]) == (200, "keep_alive")
+    [row] = (await http.get("/api/ps")).json()["models"]
+    assert not row["expires_at"].startswith("2318")
+    refused = [
+        await http.request(method, f"/api/{path}", json=body | more, headers=headers)
+        for method, path, more in (
+            ("POST", "generate", {"prompt": "", "keep_alive": 0}),
+            ("POST", "pull", {}),
+            ("DELETE", "delete", {}),
+        )
+    ]
+    assert [answer.status_code for answer in refused] == [403] * 3
+    assert all(list(answer.json()) == ["error"] for answer in refused)
 
 
 def test_unknown_models_and_wrong_keys_have_ollamas_shape(client: ollama.Client, shared: Server) -> None:
@@ -253,18 +315,18 @@ def test_clients_find_that_there_is_an_ollama(shared: Server) -> None:
 
 
 def test_what_makes_no_sense_here_says_what_to_do(client: ollama.Client) -> None:
-    for call in (
-        lambda: client.create("x", from_="nano"),
-        lambda: client.copy("nano", "y"),
-        lambda: client.push("nano"),
-        lambda: client.delete("nano"),
-        lambda: client.pull("no source"),
-    ):
+    calls: list[Callable[[], object]] = [
+        partial(client.create, "x", from_="nano"),
+        partial(client.copy, "nano", "y"),
+        partial(client.push, "nano"),
+        partial(client.delete, "nano"),
+        partial(client.pull, "no source"),
+    ]
+    for call in calls:
         with pytest.raises(ollama.ResponseError) as refused:
             call()
         assert len(refused.value.error) > 20
-    with ExitStack() as held:
-        held.enter_context(pytest.raises(ollama.ResponseError, match="source"))
+    with pytest.raises(ollama.ResponseError, match="source"):
         list(client.pull("no source", stream=True))
     assert [step.status for step in client.pull("nano", stream=True)] == ["pulling manifest", "success"]
 
@@ -279,8 +341,6 @@ async def test_the_asynchronous_client_streams_too(shared: Server) -> None:
 
 @pytest.mark.anyio
 async def test_our_engine_for_ollama_uses_this_surface_as_one(shared: Server) -> None:
-    from pydantic import SecretStr
-
     async with OllamaEngine(shared.url, 10, SecretStr(shared.key)) as engine, ChatClient() as chat:
         listed = {model.name: model for model in await engine.models()}
         assert set(listed) == {"nano:latest", "nano+bash:latest", "tiny-embed:latest"}

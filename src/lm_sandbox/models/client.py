@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Self
 
 import httpx
@@ -16,13 +17,16 @@ from lm_sandbox.models.engine import Lease
 CONNECT_S = 5.0
 # llama.cpp closes a connection that was idle for 5 s; one that it is about to close is not to be used.
 KEPT_S = 2.0
+# It closes some right after a stream, without a word; who uses one that is closed sees it at once.
+GIVEN_UP_S = 0.5
+TRIES = 4
 LONGEST_MESSAGE = 2000
 LONGEST_ERROR_BYTES = 64 * 1024
 # What an engine refuses for our key, or fails at by itself, is not the caller's fault.
 PASSED_ON = frozenset({400, 404, 413, 422, 429, 503})
 KEY_REFUSED = frozenset({401, 403})
 # llama.cpp says 500 and 501 for what its model was not made for, such as images.
-NOT_SUPPORTED = "not supported"
+NOT_SUPPORTED = ("not supported", "does not support")
 FORWARDED_KINDS = ("application/json", "text/event-stream")
 
 
@@ -154,16 +158,19 @@ class ChatClient:
     async def _post(self, lease: Lease, path: str, body: bytes) -> AsyncIterator[httpx.Response]:
         if self._client is None:
             raise RuntimeError("the client is used outside its context")
-        headers = {"Content-Type": "application/json", **lease.headers}
+        request = self._client.build_request(
+            "POST",
+            lease.base_url + path,
+            content=body,
+            headers={"Content-Type": "application/json", **lease.headers},
+            timeout=httpx.Timeout(lease.silent_s, connect=CONNECT_S),
+        )
         try:
-            async with self._client.stream(
-                "POST",
-                lease.base_url + path,
-                content=body,
-                headers=headers,
-                timeout=httpx.Timeout(lease.silent_s, connect=CONNECT_S),
-            ) as answer:
+            answer = await _sent(self._client, request)
+            try:
                 yield answer
+            finally:
+                await answer.aclose()
         except httpx.ReadTimeout as error:
             raise EngineUnavailable(
                 f"The engine said nothing for {lease.silent_s:g} s; the request was given up."
@@ -172,6 +179,18 @@ class ChatClient:
             raise EngineUnavailable(
                 "The engine does not answer or broke off; try again in a moment."
             ) from error
+
+
+async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    """Sends a request, again where its connection was one that the other end had just given up."""
+    begun = monotonic()
+    for _ in range(TRIES - 1):
+        try:
+            return await client.send(request, stream=True)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if monotonic() - begun > GIVEN_UP_S:
+                raise
+    return await client.send(request, stream=True)
 
 
 def upstream_error(status: int, body: bytes, lease: Lease | None = None) -> UpstreamError:
@@ -190,7 +209,9 @@ def upstream_error(status: int, body: bytes, lease: Lease | None = None) -> Upst
             return ContextTooLong(counts[0], counts[1])
     text = str(message or "no message")[:LONGEST_MESSAGE]
     text = _without_secrets(text, lease) if lease is not None else text
-    passed_on = status if status in PASSED_ON else 400 if NOT_SUPPORTED in text else 502
+    passed_on = (
+        status if status in PASSED_ON else 400 if any(words in text for words in NOT_SUPPORTED) else 502
+    )
     return UpstreamError(f"The engine answered {status}: {text}", status=passed_on)
 
 

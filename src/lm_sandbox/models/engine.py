@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, Self
 
-from lm_sandbox.models.model_kind import ModelKind
+from lm_sandbox.models.model_kind import UNKNOWN_KIND, ModelKind
 from lm_sandbox.models.placement import Plan
 
 
@@ -50,7 +50,7 @@ class Model:
     context_tokens: int | None = None
     size_bytes: int | None = None
     demo: bool = False
-    kind: ModelKind = ModelKind()
+    kind: ModelKind = UNKNOWN_KIND
     modified_at: float | None = None
     unloads_in_s: float | None = None
 

@@ -64,6 +64,9 @@ class ModelKind:
     capabilities: tuple[str, ...] = ()
 
 
+UNKNOWN_KIND = ModelKind()
+
+
 def kind_of(
     header: GgufHeader, purpose: Literal["chat", "embedding", "rerank"], *, vision: bool
 ) -> ModelKind:

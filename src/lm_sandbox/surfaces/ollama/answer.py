@@ -57,7 +57,7 @@ class Answer:
             self._calls += calls
             lines.append(self._line(text, thoughts, calls))
         if delta.finish_reason is not None:
-            lines.append(self._line("", "", []) | self._end(delta.finish_reason, delta.usage))
+            lines.append(self._line("", "", []) | self._end(delta.finish_reason, delta.usage, now))
         return lines
 
     def whole(self, last: Json) -> Json:
@@ -83,8 +83,7 @@ class Answer:
         more |= {"tool_calls": calls} if calls else {}
         return {"message": {"role": "assistant", "content": text, **more}}
 
-    def _end(self, reason: str, usage: Usage | None) -> Json:
-        now = self._clock()
+    def _end(self, reason: str, usage: Usage | None, now: int) -> Json:
         ready = self._ready or now
         first = self._first or now
         usage = usage or Usage()

@@ -32,20 +32,23 @@ HOW_TO_ADD = (
 )
 
 
-@ROUTER.api_route("/", methods=["GET", "HEAD"], response_class=PlainTextResponse)
+@ROUTER.head("/", include_in_schema=False, response_class=PlainTextResponse)
+@ROUTER.get("/", response_class=PlainTextResponse)
 async def look() -> str:
     """Answers clients that look whether there is an Ollama."""
     return "Ollama is running"
 
 
-@ROUTER.api_route("/api/version", methods=["GET", "HEAD"])
+@ROUTER.head("/api/version", include_in_schema=False)
+@ROUTER.get("/api/version")
 async def version(caller: ModelCaller) -> dict[str, str]:
     """Tells which level of Ollama's API this is."""
     del caller
     return {"version": API_LEVEL}
 
 
-@ROUTER.api_route("/api/tags", methods=["GET", "HEAD"])
+@ROUTER.head("/api/tags", include_in_schema=False)
+@ROUTER.get("/api/tags")
 async def tags(caller: ModelCaller, deps: Deps) -> dict[str, Any]:
     """Lists every model, each also as `NAME+bash`."""
     del caller
@@ -128,7 +131,8 @@ async def push(caller: AdminCaller) -> Response:
     raise Unsupported("Models are not pushed from here.")
 
 
-@ROUTER.api_route("/api/blobs/{digest}", methods=["HEAD", "POST"])
+@ROUTER.head("/api/blobs/{digest}", include_in_schema=False)
+@ROUTER.post("/api/blobs/{digest}")
 async def blob(digest: str, caller: AdminCaller) -> Response:
     """Refuses: files for `create` are not taken."""
     del digest, caller
