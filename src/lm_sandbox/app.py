@@ -41,6 +41,7 @@ from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.storage.database import Database
 from lm_sandbox.surfaces import health, seed
+from lm_sandbox.surfaces.anthropic import routes as anthropic
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
@@ -83,6 +84,7 @@ ROUTERS = (
     engines.ROUTER,
     seed.ROUTER,
     health.ROUTER,
+    anthropic.ROUTER,
     generating.ROUTER,
     embedding.ROUTER,
     library.ROUTER,

@@ -271,8 +271,9 @@ class ContextTooLong(UpstreamError):
 
     def __init__(self, prompt_tokens: int, context_tokens: int) -> None:
         super().__init__(
-            f"The prompt is too long: {prompt_tokens} tokens, and the context has {context_tokens}. "
-            "Shorten it, or give the model more (llamacpp.context_tokens).",
+            # Agents look for these words to know that they have to shorten the conversation.
+            f"The prompt is too long: {prompt_tokens} tokens > {context_tokens} maximum; "
+            "shorten it, or give the model more (llamacpp.context_tokens).",
             status=400,
         )
         self.prompt_tokens = prompt_tokens

@@ -16,6 +16,21 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallPiece:
+    """A part of a call that is still being written.
+
+    Attributes:
+        slot: Which of the answer's calls.
+        name: Of the tool, as far as it is known.
+        arguments: What to add to its arguments.
+    """
+
+    slot: int
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """A picture in a message: a `data:` URL, and before which character of the text it stands."""
 
@@ -65,6 +80,7 @@ class ChatDelta:
     Attributes:
         content: Text to add to the answer.
         reasoning: Text to add to the reasoning.
+        call: A part of a call, as it is written.
         tool_calls: Whole calls, on the last piece only.
         finish_reason: Set on the last piece: `stop`, `length`, `tool_calls` ...
         usage: On the last piece, where the engine tells it; on others where it tells as it goes.
@@ -72,6 +88,7 @@ class ChatDelta:
 
     content: str = ""
     reasoning: str = ""
+    call: ToolCallPiece | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
     usage: Usage | None = None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lm_sandbox.errors import EngineUnavailable, UpstreamError
-from lm_sandbox.models.chat import ChatDelta, ToolCall, Usage
+from lm_sandbox.models.chat import ChatDelta, ToolCall, ToolCallPiece, Usage
 
 DONE = "[DONE]"
 
@@ -72,9 +72,9 @@ class ChatStream:
             yield ChatDelta(content=content, reasoning=reasoning, usage=self._usage)
         for call in delta.get("tool_calls") or ():
             if isinstance(call, dict):
-                self._add_call(call)
+                yield ChatDelta(call=self._add_call(call), usage=self._usage)
 
-    def _add_call(self, piece: dict[str, Any]) -> None:
+    def _add_call(self, piece: dict[str, Any]) -> ToolCallPiece:
         index = piece.get("index")
         slot = index if isinstance(index, int) else len(self._calls)
         call = self._calls.setdefault(slot, {"id": "", "name": "", "arguments": ""})
@@ -82,7 +82,9 @@ class ChatStream:
         function = function if isinstance(function, dict) else {}
         call["id"] = call["id"] or _text(piece, "id")
         call["name"] = call["name"] or _text(function, "name")
-        call["arguments"] += _text(function, "arguments")
+        arguments = _text(function, "arguments")
+        call["arguments"] += arguments
+        return ToolCallPiece(slot, call["name"], arguments)
 
 
 def _usage(chunk: dict[str, Any]) -> Usage | None:

@@ -9,9 +9,10 @@ from typing import Any, Self
 
 import httpx
 
-from lm_sandbox.errors import ContextTooLong, EngineUnavailable, UpstreamError
+from lm_sandbox.errors import ContextTooLong, EngineUnavailable, Unsupported, UpstreamError
 from lm_sandbox.models.chat import ChatDelta, ChatMessage
 from lm_sandbox.models.chat_stream import ChatStream
+from lm_sandbox.models.chat_wire import written
 from lm_sandbox.models.engine import Lease
 
 CONNECT_S = 5.0
@@ -24,6 +25,7 @@ LONGEST_MESSAGE = 2000
 LONGEST_ERROR_BYTES = 64 * 1024
 # What an engine refuses for our key, or fails at by itself, is not the caller's fault.
 PASSED_ON = frozenset({400, 404, 413, 422, 429, 503})
+NOT_FOUND = 404
 KEY_REFUSED = frozenset({401, 403})
 # llama.cpp says 500 and 501 for what its model was not made for, such as images.
 NOT_SUPPORTED = ("not supported", "does not support")
@@ -99,7 +101,7 @@ class ChatClient:
         request: dict[str, object] = {
             **(sampling or {}),
             "model": lease.model,
-            "messages": [_wire(message) for message in messages],
+            "messages": [written(message) for message in messages],
             "stream": True,
             "stream_options": {"include_usage": True},
         }
@@ -140,6 +142,30 @@ class ChatClient:
         if not isinstance(parsed, dict):
             raise UpstreamError("The engine answered with something that is no JSON object.")
         return parsed
+
+    async def count_tokens(
+        self, lease: Lease, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, object]] = ()
+    ) -> int:
+        """Counts what a conversation takes, by the model's own template and tokenizer.
+
+        Raises:
+            Unsupported: the engine has no calls for that.
+            UpstreamError, EngineUnavailable: as `ask`.
+        """
+        conversation: dict[str, object] = {"messages": [written(message) for message in messages]}
+        if tools:
+            conversation["tools"] = list(tools)
+        try:
+            prompt = (await self.ask(lease, "/apply-template", conversation)).get("prompt")
+            wanted = {"content": prompt, "add_special": True, "parse_special": True}
+            tokens = (await self.ask(lease, "/tokenize", wanted)).get("tokens")
+        except UpstreamError as error:
+            if error.status != NOT_FOUND:
+                raise
+            raise Unsupported("The engine of this model does not count tokens ahead.") from error
+        if not isinstance(tokens, list):
+            raise UpstreamError("The engine answered with something that is no list of tokens.")
+        return len(tokens)
 
     async def _stream(
         self, lease: Lease, path: str, request: Mapping[str, object]
@@ -250,46 +276,3 @@ def _renamed(body: bytes, model: str) -> bytes:
     if not isinstance(request, dict) or request.get("model") == model:
         return body
     return json.dumps({**request, "model": model}).encode()
-
-
-def _wire(message: ChatMessage) -> dict[str, object]:
-    wire: dict[str, object] = {"role": message.role, "content": _content(message)}
-    if message.reasoning:
-        wire["reasoning_content"] = message.reasoning
-    if message.tool_calls:
-        wire["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": _repaired(call.arguments)},
-            }
-            for call in message.tool_calls
-        ]
-    if message.tool_call_id is not None:
-        wire["tool_call_id"] = message.tool_call_id
-    return wire
-
-
-def _content(message: ChatMessage) -> object:
-    text = message.content or ""
-    if not message.images:
-        return text
-    parts: list[dict[str, object]] = []
-    done = 0
-    for image in message.images:
-        if image.at > done:
-            parts.append({"type": "text", "text": text[done : image.at]})
-            done = image.at
-        parts.append({"type": "image_url", "image_url": {"url": image.url}})
-    if text[done:]:
-        parts.append({"type": "text", "text": text[done:]})
-    return parts
-
-
-def _repaired(arguments: str) -> str:
-    """Broken JSON in an earlier call makes llama.cpp fail on the whole conversation."""
-    try:
-        parsed = json.loads(arguments)
-    except ValueError:
-        return json.dumps({"command": arguments})
-    return arguments if isinstance(parsed, dict) else json.dumps({"command": arguments})

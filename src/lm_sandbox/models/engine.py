@@ -64,6 +64,7 @@ class Lease:
         headers: What the engine wants on each request; secret, never logged.
         model: The name by which the engine itself knows the model.
         silent_s: How long it may say nothing, in seconds.
+        counting: What to add to a streamed request, so that the engine counts tokens as it goes.
     """
 
     base_url: str
@@ -71,6 +72,7 @@ class Lease:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     # A large model on a slow machine may think about a long prompt for minutes before its first word.
     silent_s: float = 600.0
+    counting: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

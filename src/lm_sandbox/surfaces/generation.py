@@ -37,6 +37,7 @@ class Prompt:
         conversation: The client's own name for the conversation, where it has one.
         text: Instead of messages, a text to go on with as it stands.
         keep_alive_s: How long the model then stays loaded; None leaves that as it is.
+        counted: Whether tokens should be counted as they come, where the engine can.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Prompt:
     conversation: str | None = None
     text: str | None = None
     keep_alive_s: float | None = None
+    counted: bool = False
 
 
 def base_name(name: str) -> str | None:
@@ -72,12 +74,11 @@ async def generate(deps: Services, caller: Principal, prompt: Prompt, emit: Emit
         return
     async with deps.models.lease(prompt.model, caller.id, prompt.keep_alive_s) as lease:
         await emit(ChatDelta())
+        sampling = {**prompt.sampling, **(lease.counting if prompt.counted else {})}
         if prompt.text is not None:
-            answer = deps.chat.stream_text(lease, prompt.text, sampling=prompt.sampling)
+            answer = deps.chat.stream_text(lease, prompt.text, sampling=sampling)
         else:
-            answer = deps.chat.stream_chat(
-                lease, prompt.messages, tools=prompt.tools, sampling=prompt.sampling
-            )
+            answer = deps.chat.stream_chat(lease, prompt.messages, tools=prompt.tools, sampling=sampling)
         async with aclosing(answer) as deltas:
             async for delta in deltas:
                 await emit(delta)

@@ -36,6 +36,7 @@ from lm_sandbox.models.queueing import FairQueue
 LOG = logging.getLogger(__name__)
 # So many requests a slot are handed to llama.cpp, so that none of its slots waits for us.
 AHEAD = 2
+COUNTING = {"timings_per_token": True}
 LONGEST_LOOK_S = 5.0
 END_IS_SEEN_S = 0.5
 
@@ -110,7 +111,8 @@ class LlamaCppEngine:
                 worker = await self._ready(known)
                 known.lend(keep_alive_s)
             try:
-                yield Lease(worker.address, model, {"Authorization": f"Bearer {worker.api_key}"})
+                headers = {"Authorization": f"Bearer {worker.api_key}"}
+                yield Lease(worker.address, model, headers, counting=COUNTING)
             except EngineUnavailable as error:
                 if how := await worker.end_within(END_IS_SEEN_S):
                     raise EngineUnavailable(
