@@ -1,7 +1,8 @@
 """The official Ollama client against a real server with the real model and real sandboxes."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import ollama
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from lm_sandbox.app import create_app
+from lm_sandbox.app import create_app, start_services
 from lm_sandbox.config import Settings
 from lm_sandbox.identity.principals import Scope
 from lm_sandbox.models.chat import ChatMessage
@@ -19,6 +20,8 @@ from lm_sandbox.models.engine import ModelState
 from lm_sandbox.models.engines.ollama import OllamaEngine
 from lm_sandbox.surfaces.deps import Services
 from tests.conftest import KEY, Server, command_environment, serving
+from tests.models.upstream import Upstream, reply, scripted
+from tests.models.upstream import ollama as scripted_ollama
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 PROMPT = "cat /proc/sys/kernel/random/boot_id"
@@ -355,3 +358,57 @@ async def test_our_engine_for_ollama_uses_this_surface_as_one(shared: Server) ->
         assert BOOT_ID in "".join(said)
         await engine.unload("nano:latest")
         assert {m.name: m.state for m in await engine.models()}["nano:latest"] is ModelState.AVAILABLE
+
+
+@asynccontextmanager
+async def beside_an_ollama(
+    settings: Settings, chat: bytes
+) -> AsyncIterator[tuple[httpx.AsyncClient, Upstream]]:
+    async with scripted(scripted_ollama("llama3:8b") | {"POST /api/chat": chat}) as upstream:
+        place = settings.upstream.model_copy(update={"ollama_url": upstream.url})
+        settings = settings.model_copy(update={"upstream": place})
+        app = create_app(settings)
+        async with start_services(settings) as services:
+            app.state.services = services
+            headers = {"Authorization": f"Bearer {KEY}"}
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://t", headers=headers) as http:
+                yield http, upstream
+
+
+ASKED = {
+    "model": "ollama/llama3:8b",
+    "messages": [{"role": "user", "content": "x"}],
+    "options": {"tfs_z": 0.5, "num_ctx": 4096},
+    "logprobs": True,
+    "keep_alive": "5m",
+}
+
+
+@pytest.mark.anyio
+async def test_a_real_ollama_gets_the_request_as_it_is_but_may_cut_nothing(settings: Settings) -> None:
+    lines = b'{"message": {"content": "a"}, "done": false}\n{"message": {"content": ""}, "done": true}\n'
+    async with beside_an_ollama(settings, reply(lines, kind="application/x-ndjson")) as (http, upstream):
+        told = await http.post("/api/chat", json=ASKED)
+        assert (told.status_code, told.content) == (200, lines)
+        assert upstream.bodies("POST /api/chat") == [ASKED | {"model": "llama3:8b", "truncate": False}]
+        listed = (await http.get("/api/tags")).json()["models"]
+        assert {"llama3:8b", "llama3:8b+bash"} <= {row["name"] for row in listed}
+        shown = (await http.post("/api/show", json={"name": "llama3:8b"})).json()
+        assert shown["capabilities"] == ["completion", "tools"]
+        assert shown["model_info"]["llama.context_length"] == 8192
+        pulled = await http.post("/api/pull", json={"model": "llama3:8b"})
+        assert [json.loads(line)["status"] for line in pulled.text.splitlines()][-1] == "success"
+
+
+@pytest.mark.anyio
+async def test_what_a_real_ollama_refuses_keeps_its_status(settings: Settings) -> None:
+    refusal = reply({"error": "input too long"}, "400 Bad Request")
+    async with beside_an_ollama(settings, refusal) as (http, _):
+        told = await http.post("/api/chat", json=ASKED)
+        assert (told.status_code, list(told.json())) == (400, ["error"])
+        assert "input too long" in told.json()["error"]
+    cut = reply(b'{"message": {"content": "a"}, "done": false}\n', kind="application/x-ndjson", missing=9)
+    async with beside_an_ollama(settings, cut) as (http, _):
+        told = await http.post("/api/chat", json=ASKED)
+        assert "broke off" in json.loads(told.text.splitlines()[-1])["error"]

@@ -29,7 +29,7 @@ NOT_FOUND = 404
 KEY_REFUSED = frozenset({401, 403})
 # llama.cpp says 500 and 501 for what its model was not made for, such as images.
 NOT_SUPPORTED = ("not supported", "does not support")
-FORWARDED_KINDS = ("application/json", "text/event-stream")
+FORWARDED_KINDS = ("application/json", "application/x-ndjson", "text/event-stream")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
 from lm_sandbox.surfaces.errors import route_class
 from lm_sandbox.surfaces.ollama.errors import ollama_error
 from lm_sandbox.surfaces.ollama.keeping import kept
+from lm_sandbox.surfaces.ollama.passthrough import is_ollamas, pass_through
 from lm_sandbox.surfaces.ollama.wire import EmbeddingsIn, EmbedIn
 from lm_sandbox.surfaces.open_body import left_out
 from lm_sandbox.surfaces.streams import while_connected
@@ -26,6 +27,8 @@ Vector = list[float]
 @ROUTER.post("/embed", response_model=None)
 async def embed(body: EmbedIn, request: Request, caller: ModelCaller, deps: Deps) -> Response:
     """Embeds one text or several; a text that is too long is refused, never cut."""
+    if await is_ollamas(deps, body.model):
+        return await pass_through(body, request, caller, deps)
     begun = perf_counter_ns()
     told, ready = await _embed(body, body.input, request, caller, deps)
     vectors = [shortened(vector, body.dimensions) for vector in vectors_of(told)]
@@ -44,6 +47,8 @@ async def embed(body: EmbedIn, request: Request, caller: ModelCaller, deps: Deps
 @ROUTER.post("/embeddings", response_model=None)
 async def embed_one(body: EmbeddingsIn, request: Request, caller: ModelCaller, deps: Deps) -> Response:
     """Embeds one text."""
+    if await is_ollamas(deps, body.model):
+        return await pass_through(body, request, caller, deps)
     told, _ = await _embed(body, body.prompt, request, caller, deps)
     return JSONResponse({"embedding": vectors_of(told)[0]}, headers=_left_out(body, caller))
 

@@ -15,6 +15,7 @@ from lm_sandbox.surfaces.ollama.answer import Answer
 from lm_sandbox.surfaces.ollama.capabilities import refuse_what_it_cannot
 from lm_sandbox.surfaces.ollama.errors import NDJSON, line, ollama_error
 from lm_sandbox.surfaces.ollama.keeping import kept
+from lm_sandbox.surfaces.ollama.passthrough import is_ollamas, pass_through
 from lm_sandbox.surfaces.ollama.translate import chat_prompt, generate_prompt
 from lm_sandbox.surfaces.ollama.wire import ChatIn, GenerateIn, Generation
 from lm_sandbox.surfaces.open_body import left_out
@@ -28,16 +29,19 @@ async def chat(body: ChatIn, request: Request, caller: ModelCaller, deps: Deps) 
     """Answers a conversation; with `NAME+bash` the model may run commands in a sandbox."""
     if not body.messages:
         return await _only_load(body, caller, deps)
+    if await is_ollamas(deps, body.model):
+        return await pass_through(body, request, caller, deps)
     return await _answer(body, chat_prompt(body), request, caller, deps)
 
 
 @ROUTER.post("/generate", response_model=None)
 async def generate_text(body: GenerateIn, request: Request, caller: ModelCaller, deps: Deps) -> Response:
     """Answers a prompt; with `raw` goes on with a text as it stands."""
-    prompt = generate_prompt(body)
     if not body.prompt and not body.images:
         return await _only_load(body, caller, deps)
-    return await _answer(body, prompt, request, caller, deps)
+    if await is_ollamas(deps, body.model):
+        return await pass_through(body, request, caller, deps)
+    return await _answer(body, generate_prompt(body), request, caller, deps)
 
 
 async def _answer(

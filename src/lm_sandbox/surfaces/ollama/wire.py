@@ -51,7 +51,13 @@ class Named(OpenBody):
         return body
 
 
-class Generation(Named):
+class Kept(Named):
+    """What loads a model, and may say for how long."""
+
+    keep_alive: float | str | None = None
+
+
+class Generation(Kept):
     """What chatting and generating have in common."""
 
     kind: ClassVar[Kind]
@@ -59,7 +65,6 @@ class Generation(Named):
     stream: bool | None = None
     format: str | dict[str, Any] | None = Field(None, description='`"json"` or a JSON schema')
     options: Options | None = None
-    keep_alive: float | str | None = None
     think: bool | Level | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
@@ -103,22 +108,20 @@ class GenerateIn(Generation):
     steps: int | None = None
 
 
-class EmbedIn(Named):
+class EmbedIn(Kept):
     """Texts to embed."""
 
     input: str | list[str]
     truncate: bool | None = None
     dimensions: int | None = Field(None, ge=1)
     options: Options | None = None
-    keep_alive: float | str | None = None
 
 
-class EmbeddingsIn(Named):
+class EmbeddingsIn(Kept):
     """A text to embed, as older clients ask."""
 
     prompt: str = ""
     options: Options | None = None
-    keep_alive: float | str | None = None
 
 
 class PullIn(Named):
