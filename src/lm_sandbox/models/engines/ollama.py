@@ -5,7 +5,7 @@ The API is described in the ollama repository, `docs/api.md`.
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import httpx
@@ -101,7 +101,8 @@ class OllamaEngine(OpenAIEngine):
 
     async def unload(self, model: str) -> None:
         """Frees the model's memory, as an empty request that keeps it for no time."""
-        await self._ask("POST", "/api/generate", {"model": model, "keep_alive": 0, "stream": False})
+        with suppress(ModelNotFound):
+            await self._ask("POST", "/api/generate", {"model": model, "keep_alive": 0, "stream": False})
 
     async def show(self, model: str) -> ModelDetail:
         """Tells what Ollama tells of a model.

@@ -30,8 +30,8 @@ async def embed(body: EmbedIn, request: Request, caller: ModelCaller, deps: Deps
     if await is_ollamas(deps, body.model):
         return await pass_through(body, request, caller, deps)
     begun = perf_counter_ns()
-    told, ready = await _embed(body, body.input, request, caller, deps)
-    vectors = [shortened(vector, body.dimensions) for vector in vectors_of(told)]
+    told, ready = await _embed(body, body.input or "", request, caller, deps)
+    vectors = [shortened(vector, body.dimensions) for vector in vectors_of(told)] if body.input else []
     usage = told.get("usage")
     tokens = usage.get("prompt_tokens", 0) if isinstance(usage, dict) else 0
     content = {

@@ -48,7 +48,7 @@ class Options(OpenBody):
     repeat_penalty: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    mirostat: int | None = None
+    mirostat: int | None = Field(None, ge=0, le=2)
     mirostat_tau: float | None = None
     mirostat_eta: float | None = None
     num_predict: int | None = Field(None, description="below one is without a limit")

@@ -9,7 +9,15 @@ from secrets import token_hex
 from lm_sandbox.errors import Invalid
 from lm_sandbox.models.chat import ChatMessage, Image, ToolCall
 from lm_sandbox.surfaces.generation import Prompt
-from lm_sandbox.surfaces.ollama.wire import ChatIn, GenerateIn, Generation, MessageIn, ToolCallIn
+from lm_sandbox.surfaces.ollama.wire import (
+    FUNCTION,
+    ChatIn,
+    GenerateIn,
+    Generation,
+    MessageIn,
+    ToolCallIn,
+    ToolIn,
+)
 
 _KINDS = ((b"\x89PNG", "image/png"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"), (b"BM", "image/bmp"))
 
@@ -24,7 +32,7 @@ def chat_prompt(body: ChatIn) -> Prompt:
     return Prompt(
         model=body.model,
         messages=chat_messages(body.messages),
-        tools=body.tools or (),
+        tools=[_tool(index, tool) for index, tool in enumerate(body.tools or ()) if tool.type in FUNCTION],
         sampling=_sampling(body),
     )
 
@@ -43,6 +51,12 @@ def generate_prompt(body: GenerateIn) -> Prompt:
 def chat_messages(messages: list[MessageIn]) -> list[ChatMessage]:
     """Translates messages. Ollama's calls and results have no ids, so they are joined by name and order."""
     return list(_messages(messages))
+
+
+def _tool(index: int, tool: ToolIn) -> dict[str, object]:
+    if tool.function is None:
+        raise Invalid(f"tools.{index} needs a function.", field=f"tools.{index}.function")
+    return {"type": "function", "function": tool.function.model_dump()}
 
 
 def _messages(messages: list[MessageIn]) -> Iterator[ChatMessage]:

@@ -8,6 +8,7 @@ from lm_sandbox.surfaces.ollama.options import Options
 from lm_sandbox.surfaces.open_body import OpenBody
 
 Kind = Literal["chat", "generate"]
+FUNCTION = frozenset({None, "function"})
 Level = Literal["low", "medium", "high", "max"]
 
 
@@ -35,6 +36,19 @@ class MessageIn(OpenBody):
     tool_calls: list[ToolCallIn] | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
+
+
+class FunctionIn(OpenBody):
+    """What a tool takes."""
+
+    name: str = Field(min_length=1)
+
+
+class ToolIn(OpenBody):
+    """A tool that the client runs; others mean nothing here."""
+
+    type: str | None = None
+    function: FunctionIn | None = None
 
 
 class Named(OpenBody):
@@ -88,7 +102,12 @@ class ChatIn(Generation):
     kind = "chat"
 
     messages: list[MessageIn] = Field(default_factory=list)
-    tools: list[dict[str, Any]] | None = None
+    tools: list[ToolIn] | None = None
+
+    def left_out(self) -> list[str]:
+        """Names what means nothing here, tools of other kinds too."""
+        others = {f"tools.{tool.type}" for tool in self.tools or () if tool.type not in FUNCTION}
+        return [*super().left_out(), *sorted(others)]
 
 
 class GenerateIn(Generation):
