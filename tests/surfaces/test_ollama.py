@@ -161,6 +161,8 @@ def test_models_are_listed_and_shown(client: ollama.Client) -> None:
 
 
 def test_texts_are_embedded(client: ollama.Client) -> None:
+    with pytest.raises(ollama.ResponseError, match="embeddings"):
+        client.embed("nano", "x")
     told = client.embed("tiny-embed", ["a file", "another file"])
     assert [len(vector) for vector in told.embeddings] == [192, 192]
     assert told.prompt_eval_count
@@ -231,7 +233,6 @@ def test_loaded_models_tell_until_when_and_keep_alive_is_honoured(client: ollama
         ("generate", {"model": "nano", "prompt": "x", "options": {"seed": "y"}}, "options.seed"),
         ("generate", {"model": "nano", "prompt": "x", "keep_alive": "soon"}, "soon"),
         ("embed", {"model": "nano"}, "input"),
-        ("embed", {"model": "nano", "input": "x"}, "embeddings"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(

@@ -47,16 +47,16 @@ class ChatMessage:
         content: The text; None for an assistant's message that only calls tools.
         tool_calls: What an assistant's message calls.
         tool_call_id: Which call a tool's message answers.
-        reasoning: What an assistant's message was thought out from, for models that want it back.
         images: Pictures, in the order in which they stand.
+        reasoning: What an assistant's message was thought out from, for models that want it back.
     """
 
     role: Role
     content: str | None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
-    reasoning: str = ""
     images: tuple[Image, ...] = ()
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)

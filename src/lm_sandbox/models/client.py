@@ -24,7 +24,7 @@ TRIES = 4
 LONGEST_MESSAGE = 2000
 LONGEST_ERROR_BYTES = 64 * 1024
 # What an engine refuses for our key, or fails at by itself, is not the caller's fault.
-PASSED_ON = frozenset({400, 404, 413, 422, 429, 503})
+PASSED_ON = frozenset({400, 404, 413, 422, 429, 501, 503})
 NOT_FOUND = 404
 KEY_REFUSED = frozenset({401, 403})
 # llama.cpp says 500 and 501 for what its model was not made for, such as images.

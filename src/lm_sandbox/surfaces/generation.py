@@ -12,9 +12,10 @@ from lm_sandbox.agent.events import (
     Event,
     ReasoningDelta,
 )
-from lm_sandbox.agent.loop import RunRequest
+from lm_sandbox.agent.request import RunRequest, Shell
+from lm_sandbox.agent.tools import describe_network
 from lm_sandbox.agent.transcript import parse, render_step
-from lm_sandbox.errors import Invalid
+from lm_sandbox.errors import NotHonoured
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.models.chat import ChatDelta, ChatMessage
 from lm_sandbox.models.registry import LATEST
@@ -66,7 +67,7 @@ async def generate(deps: Services, caller: Principal, prompt: Prompt, emit: Emit
     Raises:
         ModelNotFound, ModelFailed, NoCapacity, EngineUnavailable: it cannot be had.
         UpstreamError: it failed; of it ContextTooLong.
-        Invalid: this cannot be asked of a `+bash` model.
+        NotHonoured: this cannot be asked of a `+bash` model.
     """
     base = base_name(prompt.model)
     if base is not None:
@@ -120,7 +121,8 @@ async def _run_loop(deps: Services, caller: Principal, prompt: Prompt, emit: Emi
         reasoning = event.text if isinstance(event, ReasoningDelta) else ""
         await emit(ChatDelta(content=as_markdown(event), reasoning=reasoning))
 
-    run = RunRequest(prompt.model, messages, sandbox.id, prompt.sampling)
+    shell = Shell(sandbox.id, describe_network(sandbox.egress))
+    run = RunRequest(prompt.model, messages, shell, sampling=prompt.sampling)
     result = await deps.agent.run(caller, run, tell)
     finish = "stop" if result.reason is EndReason.ANSWERED else "length"
     await emit(ChatDelta(finish_reason=finish, usage=result.usage))
@@ -130,12 +132,11 @@ def _refuse_what_the_loop_cannot(prompt: Prompt) -> None:
     refused = {
         "tools": prompt.tools,
         "format": prompt.sampling.get("response_format"),
-        "images": any(message.images for message in prompt.messages),
         "raw": prompt.text is not None,
     }
     for name, value in refused.items():
         if value:
-            raise Invalid(f"{name} cannot be used with a {BASH_SUFFIX} model.", field=name)
+            raise NotHonoured(f"{name} cannot be used with a {BASH_SUFFIX} model.", field=name)
 
 
 def _parsed(message: ChatMessage) -> list[ChatMessage]:

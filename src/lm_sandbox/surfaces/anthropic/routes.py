@@ -5,7 +5,7 @@ from contextlib import suppress
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from lm_sandbox.agent.tools import BASH_TOOL
+from lm_sandbox.agent.tools import bash_tool
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.models.chat import ChatDelta
 from lm_sandbox.surfaces.anthropic.errors import REQUEST_ID, SSE, anthropic_error, new_request_id
@@ -23,6 +23,7 @@ from lm_sandbox.surfaces.streams import Write, sse, while_connected
 ROUTER = APIRouter(prefix="/v1/messages", tags=["anthropic"], route_class=route_class(anthropic_error))
 
 BETA = "anthropic-beta"
+NETWORK = "There is no network."
 
 
 class _StopSequence(Exception):
@@ -68,7 +69,7 @@ async def count_tokens(body: Conversation, request: Request, caller: ModelCaller
     """Counts by the model's own template and tokenizer, where its engine has calls for that."""
     asked = conversation(body)
     base = base_name(body.model)
-    tools = [BASH_TOOL] if base is not None else asked.prompt.tools
+    tools = [bash_tool(NETWORK)] if base is not None else asked.prompt.tools
 
     async def count() -> int:
         async with deps.models.lease(base or body.model, caller.id) as lease:

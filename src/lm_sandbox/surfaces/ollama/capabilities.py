@@ -1,6 +1,6 @@
 """What can be asked of a model, where its engine tells."""
 
-from lm_sandbox.errors import Invalid
+from lm_sandbox.errors import NotHonoured
 from lm_sandbox.models.engine import Model
 from lm_sandbox.models.registry import EMBEDDING_MARKS
 from lm_sandbox.surfaces.deps import Services
@@ -12,7 +12,7 @@ async def refuse_what_it_cannot(deps: Services, prompt: Prompt, *, thinking: boo
 
     Raises:
         ModelNotFound, ModelFailed, EngineUnavailable: there is no such model, or not now.
-        Invalid: it takes no images, or does not think.
+        NotHonoured: it takes no images, or does not think.
     """
     _, model = await deps.models.resolve(base_name(prompt.model) or prompt.model)
     known = model.kind.capabilities
@@ -22,7 +22,9 @@ async def refuse_what_it_cannot(deps: Services, prompt: Prompt, *, thinking: boo
     }
     for field, (capability, asked) in wanted.items():
         if asked and known and capability not in known:
-            raise Invalid(f"{prompt.model!r} does not support {capability}; leave {field} out.", field=field)
+            raise NotHonoured(
+                f"{prompt.model!r} does not support {capability}; leave {field} out.", field=field
+            )
 
 
 def capabilities(model: Model) -> list[str]:

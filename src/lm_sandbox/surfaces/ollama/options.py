@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from lm_sandbox.errors import Invalid
+from lm_sandbox.errors import NotHonoured
 from lm_sandbox.surfaces.open_body import OpenBody
 
 # By the names that OpenAI's or llama.cpp's requests have for them.
@@ -74,11 +74,11 @@ class Options(OpenBody):
         """Translates those that are for the model.
 
         Raises:
-            Invalid: one would change the answer, and nothing here can honour it.
+            NotHonoured: one would change the answer, and nothing here can honour it.
         """
         for name, harmless in _REFUSED.items():
             if getattr(self, name) not in {None, harmless}:
-                raise Invalid(f"options.{name} is not supported; leave it out.", field=f"options.{name}")
+                raise NotHonoured(f"options.{name} is not supported; leave it out.", field=f"options.{name}")
         found = {wire: getattr(self, name) for name, wire in _MAPPED.items()}
         if self.num_predict is not None and self.num_predict > 0:
             found["max_tokens"] = self.num_predict

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from secrets import token_hex
 
-from lm_sandbox.errors import Invalid
+from lm_sandbox.errors import Invalid, NotHonoured
 from lm_sandbox.models.chat import ChatMessage, Image, ToolCall
 from lm_sandbox.surfaces.generation import Prompt
 from lm_sandbox.surfaces.ollama.wire import (
@@ -130,4 +130,4 @@ def _response_format(wanted: str | dict[str, object]) -> dict[str, object]:
 def _refuse(body: Generation, names: tuple[str, ...], more: str = "") -> None:
     for name in names:
         if getattr(body, name):
-            raise Invalid(f"{name} is not supported{more}; leave it out.", field=name)
+            raise NotHonoured(f"{name} is not supported{more}; leave it out.", field=name)
