@@ -3,12 +3,20 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from lm_sandbox.sandboxes.limits import Limit
 from lm_sandbox.sandboxes.terminal import TerminalSize
+
+
+class User(StrEnum):
+    """Who a program runs as, inside."""
+
+    SANDBOX = "sandbox"
+    ROOT = "root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,7 @@ class CommandSpec:
         stdin: Whether the program gets a pipe; otherwise it reads an empty input.
         channel: Whether it gets a pipe as descriptor 3, to tell more than its output.
         name: By what another server knows it again when this one is killed; None ends it with the server.
+        user: Who it runs as: `sandbox`, or the sandbox's own `root`.
     """
 
     argv: tuple[str, ...]
@@ -30,6 +39,7 @@ class CommandSpec:
     stdin: bool = False
     channel: bool = False
     name: str | None = None
+    user: User = User.SANDBOX
 
 
 @dataclass(frozen=True, slots=True)

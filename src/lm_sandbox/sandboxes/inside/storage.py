@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from lm_sandbox.sandboxes.driver import ChangeKind, FileChange
 from lm_sandbox.sandboxes.inside.file_agent.paths import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open_at
 
 IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+# How many users a sandbox has, where it has more than one.
+IDS = 65536
 COPY = ("cp", "--archive", "--sparse=always", "--reflink=auto", "--no-target-directory")
 
 Places = Mapping[str, str]
@@ -52,7 +54,7 @@ class Server:
 
     def put(self, source: str, target: str) -> None:
         """Leaves the files as they are."""
-        _copy(source, target)
+        copy(source, target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class HostUser:
 
     def put(self, source: str, target: str) -> None:
         """Makes the files, then gives them."""
-        _copy(source, target)
+        copy(source, target)
         _give(target, self.uid)
 
 
@@ -80,6 +82,26 @@ class MappedUser:
                   f"--inh-caps={privileges}", f"--ambient-caps={privileges}", "--"]  # fmt: skip
         # From within the target, as that user may not follow the descriptors of the server.
         _run([*become, *COPY, "--no-preserve=ownership", "--", source, "."], folder=target)
+
+
+@dataclass(frozen=True, slots=True)
+class HostRange:
+    """Users of this host that stand for all those inside; saved files have the numbers inside.
+
+    Attributes:
+        first: Root inside.
+    """
+
+    first: int
+
+    def put(self, source: str, target: str) -> None:
+        """Makes the files, then gives each to whom it belongs here."""
+        copy(source, target)
+        _renumber(target, range(IDS), self.first)
+
+    def take(self, folder: str) -> None:
+        """Gives files that were copied out the numbers inside."""
+        _renumber(folder, range(self.first, self.first + IDS), -self.first)
 
 
 def open_place(root: int, place: str) -> int:
@@ -105,7 +127,7 @@ def save(root: int, places: Places, folder: Path) -> int:
     folder.mkdir(mode=0o700, parents=True)
     for name, place in places.items():
         with _top(root, place) as top:
-            _copy(top, str(folder / name))
+            copy(top, str(folder / name))
     return _bytes_taken(folder)
 
 
@@ -123,7 +145,7 @@ def load(folder: Path, root: int, places: Places, owner: Owner) -> None:
     """
     for name, place in places.items():
         with _top(root, place) as top:
-            _empty(top)
+            empty(top)
             try:
                 owner.put(str(folder / name), top)
             except NoCapacity as error:
@@ -156,7 +178,13 @@ def _top(root: int, place: str) -> Iterator[str]:
         os.close(fd)
 
 
-def _copy(source: str, target: str) -> None:
+def copy(source: str, target: str) -> None:
+    """Copies a folder's content with all that belongs to it.
+
+    Raises:
+        NoCapacity: there is no room.
+        SandboxFailed: it cannot be done.
+    """
     _run([*COPY, "--", source, target], folder="/")
 
 
@@ -175,14 +203,23 @@ def _run(argv: Sequence[str], *, folder: str) -> None:
         raise SandboxFailed("The files of the sandbox could not be copied.")
 
 
-def _empty(top: str) -> None:
+def empty(top: str, keep: Iterable[str] = ()) -> None:
+    """Removes all that is in a folder, but for some folders below, whose content goes.
+
+    Raises:
+        SandboxFailed: it cannot be done.
+    """
+    kept = set(keep)
     try:
-        with os.scandir(top) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path)
-                else:
-                    Path(entry.path).unlink()
+        for place in ("", *kept):
+            with os.scandir(f"{top}/{place}") as entries:
+                for entry in entries:
+                    if f"{place}/{entry.name}".lstrip("/") in kept:
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path)
+                    else:
+                        Path(entry.path).unlink()
     except OSError as error:
         raise SandboxFailed("The files of the sandbox could not be removed; delete it.") from error
 
@@ -192,6 +229,14 @@ def _give(top: str, uid: int) -> None:
         os.chown(fd, uid, uid)
         for name in (*folders, *files):
             os.chown(name, uid, uid, dir_fd=fd, follow_symlinks=False)
+
+
+def _renumber(top: str, known: range, offset: int) -> None:
+    for _, folders, files, fd in os.fwalk(top, follow_symlinks=False):
+        for name in (*folders, *files, "."):
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            uid, gid = (id_ + offset if id_ in known else -1 for id_ in (status.st_uid, status.st_gid))
+            os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
 
 
 def _bytes_taken(folder: Path) -> int:
