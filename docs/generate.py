@@ -1,6 +1,7 @@
 """Writes docs/settings.md from the settings themselves. usage: python docs/generate.py."""
 
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -31,6 +32,9 @@ def rows(model: type[BaseModel], prefix: str = "") -> list[str]:
     for name, field in model.model_fields.items():
         if isinstance(field.default, BaseModel):
             lines += rows(type(field.default), f"{prefix}{name}.")
+            continue
+        if isinstance(field.default, dict):
+            lines += rows(get_args(field.annotation)[1], f"{prefix}{name}.NAME.")
             continue
         path = prefix + name
         variable = "LM_SANDBOX_" + path.upper().replace(".", "__")

@@ -21,6 +21,8 @@ from lm_sandbox.models.engine import Engine
 from lm_sandbox.models.engines.llamacpp import LlamaCppEngine
 from lm_sandbox.models.engines.ollama import OllamaEngine
 from lm_sandbox.models.engines.openai import OpenAIEngine, Upstream
+from lm_sandbox.models.engines.upstreams import upstream_of
+from lm_sandbox.models.gpu_leases import GpuLeases
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.admission import default_limits
 from lm_sandbox.sandboxes.driver import SandboxDriver
@@ -45,6 +47,7 @@ from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of, problem
 from lm_sandbox.surfaces.native import (
     commands,
+    engines,
     events,
     files,
     port_sockets,
@@ -63,6 +66,8 @@ from lm_sandbox.surfaces.swagger import add_swagger
 DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
 MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER)
 ROUTERS = (
+    # Routes are tried in order, and these are asked the most.
+    *MODEL_ROUTERS,
     sandboxes.ROUTER,
     commands.ROUTER,
     shells.ROUTER,
@@ -74,7 +79,7 @@ ROUTERS = (
     port_sockets.ROUTER,
     terminals.ROUTER,
     terminal_sockets.ROUTER,
-    *MODEL_ROUTERS,
+    engines.ROUTER,
     seed.ROUTER,
     health.ROUTER,
 )
@@ -169,8 +174,13 @@ def build_driver(settings: Settings) -> SandboxDriver:
     return BubblewrapDriver(require_cgroups=sandbox.require_cgroups, warm=warm, recovery=recovery)
 
 
-def build_registry(settings: Settings) -> ModelRegistry:
-    """Builds the engines, those that a user has set up before the bundled demo."""
+def build_registry(settings: Settings, leases: GpuLeases | None = None) -> ModelRegistry:
+    """Builds the engines, those that a user has set up before the bundled demo.
+
+    Args:
+        settings: All of them.
+        leases: GPUs that are lent to sandboxes.
+    """
     upstream = settings.upstream
     lm_studio = Upstream(
         name="lmstudio",
@@ -178,12 +188,13 @@ def build_registry(settings: Settings) -> ModelRegistry:
         how_to_start=LM_STUDIO_START,
         probe_timeout_s=upstream.probe_timeout_s,
     )
-    engines: list[Engine] = [
+    found: list[Engine] = [
+        *(OpenAIEngine(upstream_of(name, engine)) for name, engine in settings.engines.items()),
         OllamaEngine(upstream.ollama_url, upstream.probe_timeout_s),
         OpenAIEngine(lm_studio),
-        LlamaCppEngine(settings.llamacpp, models_dir(settings)),
+        LlamaCppEngine(settings.llamacpp, models_dir(settings), leases=leases),
     ]
-    return ModelRegistry(engines, settings.default_model)
+    return ModelRegistry(found, settings.default_model)
 
 
 def models_dir(settings: Settings) -> Path:

@@ -30,6 +30,7 @@
     ├── UpstreamError       the engine answered with an error   its own status or 502
     │   └── Unreachable         nothing answers at the other end
     └── ModelFailed         the model cannot be loaded          422
+        └── DoesNotFit          this machine is too small for it
 
 A message is a sentence that says what happened and what to do. It never holds a secret or a path of
 the host. Surfaces map `kind` to their own wire, once, in `surfaces/errors.py`.
@@ -273,3 +274,9 @@ class ModelFailed(LmSandboxError):
 
     kind = ErrorKind.INVALID
     code = "model_failed"
+
+
+class DoesNotFit(ModelFailed):
+    """This machine has not the memory for the model; the message has the numbers."""
+
+    code = "does_not_fit"

@@ -1,6 +1,8 @@
 """Holds the documentation to the code."""
 
 import importlib.util
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,10 @@ def test_every_error_code_is_documented() -> None:
 @pytest.mark.parametrize("command", ["make run", "make test", "make serve"])
 def test_the_readme_says_the_commands(command: str) -> None:
     assert command in README
+
+
+def test_the_example_of_models_and_engines_is_one(tmp_path: Path) -> None:
+    [example] = re.findall(r"```toml\n(.*?)```", API, re.DOTALL)
+    found = Settings.model_validate({"data_dir": tmp_path, **tomllib.loads(example)})
+    assert found.llamacpp.models["bge-m3"].pinned
+    assert found.engines["vllm"].base_url == "http://gpu-box:8000"

@@ -26,7 +26,6 @@ from lm_sandbox.config import AgentSettings
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.models.chat import ChatDelta, ChatMessage, ToolCall, Usage
 from lm_sandbox.models.client import ChatClient
-from lm_sandbox.models.engine import Lease
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.output import OutputChunk
 from lm_sandbox.sandboxes.sandbox import NewCommand
@@ -94,14 +93,14 @@ class AgentLoop:
         """
         run = _Run(self, principal, request, emit)
         with anyio.move_on_after(self.settings.max_wall_s):
-            async with self.models.lease(request.model) as lease:
-                return await run.to_the_end(lease)
+            return await run.to_the_end()
         return run.result(EndReason.TIME_LIMIT)
 
 
 class _Run:
     def __init__(self, loop: AgentLoop, principal: Principal, request: RunRequest, emit: Emit) -> None:
         settings = loop.settings
+        self._models = loop.models
         self._chat = loop.chat
         self._sandboxes = loop.sandboxes
         self._principal = principal
@@ -120,10 +119,10 @@ class _Run:
             settings.max_tool_output_chars,
         )
 
-    async def to_the_end(self, lease: Lease) -> RunResult:
+    async def to_the_end(self) -> RunResult:
         while self._steps < self._max_steps:
             self._steps += 1
-            text, last = await self._turn(lease)
+            text, last = await self._turn()
             if not last.tool_calls:
                 cut = last.finish_reason == "length"
                 return self.result(EndReason.TOKEN_LIMIT if cut else EndReason.ANSWERED)
@@ -138,19 +137,21 @@ class _Run:
     def result(self, reason: EndReason) -> RunResult:
         return RunResult(reason, self._usage, self._steps)
 
-    async def _turn(self, lease: Lease) -> tuple[str, ChatDelta]:
+    async def _turn(self) -> tuple[str, ChatDelta]:
         text: list[str] = []
         last = ChatDelta()
         tools = [BASH_TOOL] if self._request.sandbox_id else []
-        async for delta in self._chat.stream_chat(
-            lease, self._messages, tools=tools, sampling=self._request.sampling
-        ):
-            if delta.reasoning:
-                await self._emit(ReasoningDelta(delta.reasoning))
-            if delta.content:
-                text.append(delta.content)
-                await self._emit(AnswerDelta(delta.content))
-            last = delta
+        # For a turn only: while a command runs, others have the model.
+        async with self._models.lease(self._request.model, self._principal.id) as lease:
+            async for delta in self._chat.stream_chat(
+                lease, self._messages, tools=tools, sampling=self._request.sampling
+            ):
+                if delta.reasoning:
+                    await self._emit(ReasoningDelta(delta.reasoning))
+                if delta.content:
+                    text.append(delta.content)
+                    await self._emit(AnswerDelta(delta.content))
+                last = delta
         self._usage += last.usage or Usage()
         await self._emit(TurnFinished(last.usage))
         return "".join(text), last

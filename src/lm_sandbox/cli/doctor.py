@@ -1,6 +1,7 @@
 """`lm-sandbox doctor`: what this host gives, what it lacks, and how to mend it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from rich.console import Console
@@ -9,6 +10,9 @@ from rich.table import Table
 from lm_sandbox.app import build_driver, build_registry
 from lm_sandbox.config import Settings
 from lm_sandbox.models.engine import Model, ModelState
+from lm_sandbox.models.hardware import Hardware, read_hardware
+from lm_sandbox.models.placement import GIB
+from lm_sandbox.models.registry import EngineState
 from lm_sandbox.sandboxes.driver import Check
 
 
@@ -16,17 +20,22 @@ async def examine(settings: Settings, *, as_json: bool) -> int:
     """Prints every check; returns 1 where a required one fails."""
     driver = build_driver(settings.for_one_use())
     checks = driver.checks()
+    hardware = read_hardware()
     async with build_registry(settings) as registry:
-        models = await registry.models()
+        engines = await registry.engines()
+    models = [model for engine in engines for model in engine.models]
     if as_json:
         report = {
             "driver": driver.name,
             "checks": [asdict(check) for check in checks],
+            "hardware": asdict(hardware),
+            "engines": {engine.name: engine.problem or "ok" for engine in engines},
             "models": [asdict(model) for model in models],
         }
         print(json.dumps(report))  # noqa: T201
     else:
         _print(driver.name, checks, models)
+        _print_hardware(hardware, engines)
     return 1 if any(check.required and not check.ok for check in checks) else 0
 
 
@@ -45,3 +54,22 @@ def _print(driver: str, checks: list[Check], models: list[Model]) -> None:
         failed = model.state is ModelState.FAILED
         rows.add_row(model.name, model.engine, model.reason if failed else model.state.value)
     console.print(rows)
+
+
+def _print_hardware(hardware: Hardware, engines: Sequence[EngineState]) -> None:
+    console = Console(highlight=False)
+    for engine in engines:
+        if engine.problem:
+            console.print(f"[bold]{engine.name}[/]: {engine.problem}", soft_wrap=True)
+    table = Table("", "", "GiB free", "of", title="Hardware", title_justify="left")
+    cores = f"{hardware.processor}, {hardware.cores} cores, {hardware.threads} threads"
+    table.add_row("processor", cores, _gib(hardware.available_bytes), _gib(hardware.memory_bytes))
+    for gpu in hardware.gpus:
+        table.add_row("GPU", gpu.name, _gib(gpu.free_bytes), _gib(gpu.total_bytes))
+    if not hardware.gpus:
+        table.add_row("GPU", hardware.gpu_note, "", "")
+    console.print(table)
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f}"

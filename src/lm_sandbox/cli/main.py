@@ -1,22 +1,14 @@
 """The command line: parses, calls one function, turns errors into messages."""
 
-import sys
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated
 
-import anyio
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 
 from lm_sandbox import __version__
+from lm_sandbox.cli.model_verbs import MODELS
+from lm_sandbox.cli.program import FAILED, AsJson, complain, finish, load_settings
 from lm_sandbox.cli.scope import enter_scope
-from lm_sandbox.config import Settings
-from lm_sandbox.errors import LmSandboxError
-
-FAILED = 1
-BAD_USE = 2
 
 app = typer.Typer(
     help="Gives local language models a computer: models and isolated sandboxes behind one API.",
@@ -24,13 +16,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
-models = typer.Typer(help="Language models.", no_args_is_help=True)
 sandbox = typer.Typer(help="Sandboxes of the server that runs here.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(sandbox, name="sandbox")
-app.add_typer(models, name="models")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+app.add_typer(MODELS, name="models")
 
 
 @app.command()
@@ -43,7 +32,7 @@ def run(
     from lm_sandbox.cli.run import run_prompt  # noqa: PLC0415 - each command loads only its own
 
     enter_scope()
-    _finish(partial(run_prompt, load_settings(), prompt, model, as_json=as_json))
+    finish(partial(run_prompt, load_settings(), prompt, model, as_json=as_json))
 
 
 @app.command("exec")
@@ -59,7 +48,7 @@ def execute(
     from lm_sandbox.cli.exec import run_command  # noqa: PLC0415
 
     enter_scope()
-    _finish(partial(run_command, load_settings(), command, timeout_s, allow or [], as_json=as_json))
+    finish(partial(run_command, load_settings(), command, timeout_s, allow or [], as_json=as_json))
 
 
 @app.command()
@@ -76,7 +65,7 @@ def serve(
         await serve_http(load_settings(host=host, port=port))
         return 0
 
-    _finish(forever)
+    finish(forever)
 
 
 @app.command()
@@ -85,7 +74,7 @@ def doctor(as_json: AsJson = False) -> None:
     from lm_sandbox.cli.doctor import examine  # noqa: PLC0415
 
     enter_scope()
-    _finish(partial(examine, load_settings(), as_json=as_json))
+    finish(partial(examine, load_settings(), as_json=as_json))
 
 
 @app.command()
@@ -94,7 +83,7 @@ def verify(as_json: AsJson = False) -> None:
     from lm_sandbox.cli.verify import report  # noqa: PLC0415
 
     enter_scope()
-    _finish(partial(report, load_settings(), as_json=as_json))
+    finish(partial(report, load_settings(), as_json=as_json))
 
 
 @keys.command("show")
@@ -104,17 +93,9 @@ def show_key() -> None:
 
     key = local_key(load_settings()).read()
     if key is None:
-        _complain("There is no key yet; 'lm-sandbox serve' makes one.")
+        complain("There is no key yet; 'lm-sandbox serve' makes one.")
         raise typer.Exit(FAILED)
     typer.echo(key)
-
-
-@models.command("list")
-def list_models(as_json: AsJson = False) -> None:
-    """List the models of every engine that answers."""
-    from lm_sandbox.cli.models import list_models as show  # noqa: PLC0415
-
-    _finish(partial(show, load_settings(), as_json=as_json))
 
 
 SandboxName = Annotated[str, typer.Argument(help="Its id or its name.")]
@@ -125,7 +106,7 @@ def list_sandboxes(as_json: AsJson = False) -> None:
     """List your sandboxes."""
     from lm_sandbox.cli.sandbox import list_sandboxes as show  # noqa: PLC0415
 
-    _finish(partial(show, load_settings(), as_json=as_json))
+    finish(partial(show, load_settings(), as_json=as_json))
 
 
 @sandbox.command("create")
@@ -139,7 +120,7 @@ def create_sandbox(
 
     given = {"name": name, "snapshot": snapshot}
     body = {key: value for key, value in given.items() if value is not None}
-    _finish(partial(create, load_settings(), body, as_json=as_json))
+    finish(partial(create, load_settings(), body, as_json=as_json))
 
 
 @sandbox.command("show")
@@ -147,7 +128,7 @@ def show_sandbox(name: SandboxName, as_json: AsJson = False) -> None:
     """Show what holds a sandbox and what it uses."""
     from lm_sandbox.cli.sandbox import show_sandbox as show  # noqa: PLC0415
 
-    _finish(partial(show, load_settings(), name, as_json=as_json))
+    finish(partial(show, load_settings(), name, as_json=as_json))
 
 
 @sandbox.command("pause")
@@ -179,7 +160,7 @@ def delete_sandbox(names: Annotated[list[str], typer.Argument(help="Ids or names
     """Delete sandboxes with all that is in them."""
     from lm_sandbox.cli.sandbox import delete_sandbox as delete  # noqa: PLC0415
 
-    _finish(partial(delete, load_settings(), names))
+    finish(partial(delete, load_settings(), names))
 
 
 @sandbox.command("terminal", context_settings={"ignore_unknown_options": True})
@@ -192,7 +173,7 @@ def use_terminal(
     """Be in a sandbox as in this terminal; ctrl-] leaves, and the program goes on."""
     from lm_sandbox.cli.terminal import use_terminal as use  # noqa: PLC0415
 
-    _finish(partial(use, load_settings(), name, terminal, command or [], view=view))
+    finish(partial(use, load_settings(), name, terminal, command or [], view=view))
 
 
 @app.callback(invoke_without_command=True)
@@ -208,43 +189,4 @@ def options(
 def _act(name: str, action: str) -> None:
     from lm_sandbox.cli.sandbox import act  # noqa: PLC0415
 
-    _finish(partial(act, load_settings(), name, action))
-
-
-def load_settings(*, host: str | None = None, port: int | None = None) -> Settings:
-    """Reads the settings; flags that were given win."""
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    try:
-        return Settings(**given)  # type: ignore[arg-type]
-    except ValidationError as error:
-        for problem in error.errors():
-            place = ".".join(str(part) for part in problem["loc"])
-            _complain(f"Setting {place}: {problem['msg']}.")
-        raise typer.Exit(BAD_USE) from error
-
-
-def _finish(work: Callable[[], Awaitable[int]]) -> None:
-    try:
-        status = anyio.run(_awaited, work)
-    except* LmSandboxError as group:
-        for error in _flat(group):
-            _complain(str(error))
-        status = FAILED
-    except* KeyboardInterrupt:
-        status = 130
-    sys.exit(status)
-
-
-async def _awaited(work: Callable[[], Awaitable[int]]) -> int:
-    return await work()
-
-
-def _flat(group: BaseExceptionGroup[LmSandboxError]) -> list[BaseException]:
-    flat: list[BaseException] = []
-    for error in group.exceptions:
-        flat += _flat(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return flat
-
-
-def _complain(message: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(message, style="bold red", markup=False)
+    finish(partial(act, load_settings(), name, action))

@@ -14,9 +14,14 @@ from lm_sandbox.models.chat_stream import ChatStream
 from lm_sandbox.models.engine import Lease
 
 CONNECT_S = 5.0
-# A large model on a slow machine may think about a long prompt for minutes before its first word.
-SILENT_S = 600.0
+# llama.cpp closes a connection that was idle for 5 s; one that it is about to close is not to be used.
+KEPT_S = 2.0
 LONGEST_MESSAGE = 2000
+LONGEST_ERROR_BYTES = 64 * 1024
+# What an engine refuses for our key, or fails at by itself, is not the caller's fault.
+PASSED_ON = frozenset({400, 404, 413, 422, 429, 503})
+KEY_REFUSED = frozenset({401, 403})
+FORWARDED_KINDS = ("application/json", "text/event-stream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +41,9 @@ class ChatClient:
 
     async def __aenter__(self) -> Self:
         self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(SILENT_S, connect=CONNECT_S),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
+            # Answers are handed on as they come, so they must not come compressed.
+            headers={"Accept-Encoding": "identity"},
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=KEPT_S),
             trust_env=False,
         )
         return self
@@ -50,12 +56,23 @@ class ChatClient:
     async def forward(self, lease: Lease, path: str, body: bytes) -> AsyncIterator[Forwarded]:
         """Sends a request as it is, but for the model's name where the engine has another.
 
+        What it refuses of the request is its answer too.
+
         Raises:
-            EngineUnavailable: the engine does not answer.
+            UpstreamError: the engine failed, in its own words, or answered with something else.
+            EngineUnavailable: it does not answer, or broke off.
         """
         async with self._post(lease, path, _renamed(body, lease.model)) as answer:
-            kind = answer.headers.get("content-type", "application/json")
-            yield Forwarded(answer.status_code, kind, answer.aiter_raw())
+            kind = _kind(answer)
+            pieces = answer.aiter_raw()
+            if answer.is_error:
+                told = await _read_error(answer)
+                if answer.status_code not in PASSED_ON or not kind.startswith(FORWARDED_KINDS):
+                    raise upstream_error(answer.status_code, told, lease)
+                pieces = _once(_without_secrets(told.decode(errors="replace"), lease).encode())
+            else:
+                _check_kind(kind)
+            yield Forwarded(answer.status_code, kind, pieces)
 
     async def stream_chat(
         self,
@@ -84,7 +101,8 @@ class ChatClient:
             request["tools"] = list(tools)
         async with self._post(lease, "/v1/chat/completions", json.dumps(request).encode()) as answer:
             if answer.is_error:
-                raise upstream_error(answer.status_code, await answer.aread())
+                raise upstream_error(answer.status_code, await _read_error(answer), lease)
+            _check_kind(_kind(answer))
             stream = ChatStream()
             async for line in answer.aiter_lines():
                 for delta in stream.feed(line):
@@ -98,17 +116,27 @@ class ChatClient:
         headers = {"Content-Type": "application/json", **lease.headers}
         try:
             async with self._client.stream(
-                "POST", lease.base_url + path, content=body, headers=headers
+                "POST",
+                lease.base_url + path,
+                content=body,
+                headers=headers,
+                timeout=httpx.Timeout(lease.silent_s, connect=CONNECT_S),
             ) as answer:
                 yield answer
-        except httpx.TransportError as error:
+        except httpx.ReadTimeout as error:
+            raise EngineUnavailable(
+                f"The engine said nothing for {lease.silent_s:g} s; the request was given up."
+            ) from error
+        except httpx.HTTPError as error:
             raise EngineUnavailable(
                 "The engine does not answer or broke off; try again in a moment."
             ) from error
 
 
-def upstream_error(status: int, body: bytes) -> UpstreamError:
-    """Turns an engine's answer into an error with the engine's own message."""
+def upstream_error(status: int, body: bytes, lease: Lease | None = None) -> UpstreamError:
+    """Turns an engine's answer into an error with the engine's own message, but not with our secrets."""
+    if status in KEY_REFUSED:
+        return UpstreamError(f"The engine answered {status}: it refuses the key that is set up for it.")
     try:
         parsed: Any = json.loads(body)
     except ValueError:
@@ -116,9 +144,39 @@ def upstream_error(status: int, body: bytes) -> UpstreamError:
     error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
     message = error.get("message") if isinstance(error, dict) else error
     text = str(message or "no message")[:LONGEST_MESSAGE]
-    # What the engine refuses for the key is our fault, not the caller's.
-    passed_on = status if status in {400, 404, 413, 422, 429, 503} else 502
+    text = _without_secrets(text, lease) if lease is not None else text
+    passed_on = status if status in PASSED_ON else 502
     return UpstreamError(f"The engine answered {status}: {text}", status=passed_on)
+
+
+def _without_secrets(text: str, lease: Lease) -> str:
+    """Takes out our key and the engine's address, which some servers repeat."""
+    secrets = [value.removeprefix("Bearer ") for value in lease.headers.values()]
+    for secret in [*secrets, lease.base_url, lease.base_url.partition("://")[2]]:
+        text = text.replace(secret, "***") if secret else text
+    return text
+
+
+def _kind(answer: httpx.Response) -> str:
+    return str(answer.headers.get("content-type", "application/json"))
+
+
+def _check_kind(kind: str) -> None:
+    if not kind.startswith(FORWARDED_KINDS):
+        raise UpstreamError(f"The engine answered with {kind[:100]!r}, which is no JSON.")
+
+
+async def _read_error(answer: httpx.Response) -> bytes:
+    body = b""
+    async for piece in answer.aiter_bytes():
+        body += piece
+        if len(body) > LONGEST_ERROR_BYTES:
+            break
+    return body[:LONGEST_ERROR_BYTES]
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 def _renamed(body: bytes, model: str) -> bytes:

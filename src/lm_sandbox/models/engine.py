@@ -5,11 +5,13 @@ needs no tool loop is passed through byte for byte. `tests/conformance` holds wh
 do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
+
+from lm_sandbox.models.placement import Plan
 
 
 class ModelState(StrEnum):
@@ -19,6 +21,7 @@ class ModelState(StrEnum):
     LOADING = "loading"
     LOADED = "loaded"
     FAILED = "failed"
+    UNREACHABLE = "unreachable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Model:
         name: The name in the engine.
         engine: The engine's name.
         state: Where it is in its life.
-        reason: Why it failed, else an empty string.
+        reason: Why it failed or cannot be reached, else an empty string.
         context_tokens: The context one request may use, where the engine tells it.
         size_bytes: The size of its weights, where the engine tells it.
         demo: Whether it is the bundled demo model.
@@ -52,11 +55,49 @@ class Lease:
         base_url: The address to which `/v1/chat/completions` and the like are added.
         headers: What the engine wants on each request; secret, never logged.
         model: The name by which the engine itself knows the model.
+        silent_s: How long it may say nothing, in seconds.
     """
 
     base_url: str
     model: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    # A large model on a slow machine may think about a long prompt for minutes before its first word.
+    silent_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDetail:
+    """What is known of a model.
+
+    Attributes:
+        model: The model.
+        facts: By name, such as its architecture.
+        plan: Where it is, or would be loaded; None where its engine does not tell.
+        problem: Why it cannot be loaded, else an empty string.
+    """
+
+    model: Model
+    facts: Mapping[str, str]
+    plan: Plan | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PullProgress:
+    """How far a pull is.
+
+    Attributes:
+        status: For people, such as `pulling model.gguf`.
+        completed: Bytes of the present file that are here.
+        total: Its bytes, 0 where not known.
+    """
+
+    status: str
+    completed: int = 0
+    total: int = 0
+
+
+Tell = Callable[[PullProgress], Coroutine[Any, Any, None]]
 
 
 class Engine(Protocol):
@@ -80,18 +121,58 @@ class Engine(Protocol):
         """
         ...
 
-    def acquire(self, model: str) -> AbstractAsyncContextManager[Lease]:
+    def acquire(self, model: str, caller: str = "") -> AbstractAsyncContextManager[Lease]:
         """Loads the model if needed and keeps it loaded until the context is left.
 
-        One load serves all who wait for it.
+        One load serves all who wait for it. `caller` is who asks: callers take turns.
 
         Raises:
             ModelNotFound: the engine has no such model.
             ModelFailed: its file cannot be loaded.
+            DoesNotFit: this machine is too small for it.
+            NoCapacity: too many wait for it, or those that must make room for it are in use.
             EngineUnavailable: the engine does not answer, or its worker keeps crashing.
+        """
+        ...
+
+    async def load(self, model: str, keep_alive_s: float | None = None) -> None:
+        """Loads a model ahead; unused for `keep_alive_s` it is unloaded, infinity is never.
+
+        Raises:
+            As `acquire`.
         """
         ...
 
     async def unload(self, model: str) -> None:
         """Frees the model's memory once its leases are back; idempotent."""
+        ...
+
+    async def show(self, model: str) -> ModelDetail:
+        """Tells what is known of a model.
+
+        Raises:
+            ModelNotFound: the engine has no such model.
+            EngineUnavailable: the engine does not answer.
+        """
+        ...
+
+    async def pull(self, source: str, tell: Tell) -> None:
+        """Gets a model from where the engine gets them; a pull that was broken off goes on.
+
+        Raises:
+            Invalid: this is no source.
+            Unsupported: the engine gets none.
+            UpstreamError: where it gets them there is no such model, or it came damaged.
+            EngineUnavailable: the engine does not answer.
+        """
+        ...
+
+    async def remove(self, model: str) -> None:
+        """Deletes a model's files.
+
+        Raises:
+            ModelNotFound: the engine has no such model.
+            Unsupported: the engine deletes none, or not this one.
+            EngineUnavailable: the engine does not answer.
+        """
         ...

@@ -1,17 +1,36 @@
 """Every model of every engine, by name."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Self
 
 import anyio
 
-from lm_sandbox.errors import EngineUnavailable, ModelFailed, ModelNotFound
+from lm_sandbox.errors import EngineUnavailable, ModelFailed, ModelNotFound, NotFound
 from lm_sandbox.models.engine import Engine, Lease, Model, ModelState
 
 # A model that only embeds cannot answer; its name is all that every engine tells of it.
 EMBEDDING_MARKS = ("embed", "bge-", "rerank", "minilm")
+# A name that was listed so lately is not looked up again for a request.
+LISTED_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """How an engine stands.
+
+    Attributes:
+        name: The engine's.
+        problem: Why it does not answer and what to do, else an empty string.
+        models: What it serves; of one that does not answer, what it served when it last did.
+    """
+
+    name: str
+    problem: str
+    models: tuple[Model, ...]
 
 
 class ModelRegistry:
@@ -22,11 +41,22 @@ class ModelRegistry:
     Args:
         engines: In the order in which they are preferred for the default model.
         default: The name of the default model, where the user has set one.
+        clock: Seconds that only go up.
     """
 
-    def __init__(self, engines: Sequence[Engine], default: str | None = None) -> None:
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        default: str | None = None,
+        *,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._engines = {engine.name: engine for engine in engines}
         self._default = default
+        self._clock = clock
+        self._last: dict[str, tuple[Model, ...]] = {}
+        self._listed: list[Model] = []
+        self._listed_at = float("-inf")
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -39,20 +69,23 @@ class ModelRegistry:
     async def __aexit__(self, *exc: object) -> None:
         await self._exits.aclose()
 
-    async def models(self) -> list[Model]:
-        """Lists the models of every engine that answers, in the order of the engines."""
-        found: dict[str, list[Model]] = {}
+    async def engines(self) -> list[EngineState]:
+        """Asks every engine how it stands, in the order of the engines."""
+        found: dict[str, EngineState] = {}
 
         async def look(engine: Engine) -> None:
-            try:
-                found[engine.name] = await engine.models()
-            except EngineUnavailable:
-                found[engine.name] = []
+            found[engine.name] = await self._look(engine)
 
         async with anyio.create_task_group() as tasks:
             for engine in self._engines.values():
                 tasks.start_soon(look, engine)
-        return [model for name in self._engines for model in found[name]]
+        return [found[name] for name in self._engines]
+
+    async def models(self) -> list[Model]:
+        """Lists the models of every engine; those of one that is down since are marked unreachable."""
+        self._listed = [model for engine in await self.engines() for model in engine.models]
+        self._listed_at = self._clock()
+        return self._listed
 
     async def names(self) -> list[str]:
         """Lists the names that callers use."""
@@ -62,16 +95,23 @@ class ModelRegistry:
         """Finds a model that can be served.
 
         Raises:
-            ModelNotFound: no engine that answers has it.
+            ModelNotFound: no engine has it.
             ModelFailed: its file cannot be loaded.
+            EngineUnavailable: its engine does not answer.
         """
-        models = await self.models()
-        for public, model in zip(public_names(models), models, strict=True):
-            if name in {public, f"{model.engine}/{model.name}"}:
-                if model.state is ModelState.FAILED:
-                    raise ModelFailed(f"The model {name!r} cannot be loaded. {model.reason}")
+        if self._clock() - self._listed_at < LISTED_S:
+            model = _named(name, self._listed)
+            if model is not None and model.state not in _UNUSABLE:
                 return self._engines[model.engine], model
-        raise ModelNotFound(name, public_names(models))
+        models = await self.models()
+        model = _named(name, models)
+        if model is None:
+            raise ModelNotFound(name, public_names(models))
+        if model.state is ModelState.FAILED:
+            raise ModelFailed(f"The model {name!r} cannot be loaded. {model.reason}")
+        if model.state is ModelState.UNREACHABLE:
+            raise EngineUnavailable(model.reason)
+        return self._engines[model.engine], model
 
     async def default(self) -> Model:
         """Returns the model to use where none is named: the user's, else the first real one.
@@ -81,7 +121,7 @@ class ModelRegistry:
         """
         if self._default is not None:
             return (await self.resolve(self._default))[1]
-        models = [m for m in await self.models() if m.state is not ModelState.FAILED]
+        models = [m for m in await self.models() if m.state not in _UNUSABLE]
         for model in models:
             if not model.demo and not any(mark in model.name.lower() for mark in EMBEDDING_MARKS):
                 return model
@@ -91,20 +131,49 @@ class ModelRegistry:
         raise ModelNotFound("default", public_names(models))
 
     def engine(self, name: str) -> Engine:
-        """Returns an engine by its name."""
+        """Returns an engine by its name.
+
+        Raises:
+            NotFound: there is none.
+        """
+        if name not in self._engines:
+            raise NotFound(f"There is no engine {name!r}. Engines: {', '.join(self._engines)}.")
         return self._engines[name]
 
     @asynccontextmanager
-    async def lease(self, name: str) -> AsyncIterator[Lease]:
-        """Keeps a model loaded until the context is left.
+    async def lease(self, name: str, caller: str = "") -> AsyncIterator[Lease]:
+        """Keeps a model loaded until the context is left; callers take turns.
 
         Raises:
             ModelNotFound, ModelFailed: it cannot be served.
+            NoCapacity: not now: too many wait, or there is no room.
             EngineUnavailable: its engine does not answer.
         """
         engine, model = await self.resolve(name)
-        async with engine.acquire(model.name) as lease:
+        async with engine.acquire(model.name, caller) as lease:
             yield lease
+
+    async def _look(self, engine: Engine) -> EngineState:
+        try:
+            models = tuple(await engine.models())
+        except EngineUnavailable as error:
+            gone = [
+                replace(model, state=ModelState.UNREACHABLE, reason=error.message)
+                for model in self._last.get(engine.name, ())
+            ]
+            return EngineState(engine.name, error.message, tuple(gone))
+        self._last[engine.name] = models
+        return EngineState(engine.name, "", models)
+
+
+_UNUSABLE = frozenset({ModelState.FAILED, ModelState.UNREACHABLE})
+
+
+def _named(name: str, models: Sequence[Model]) -> Model | None:
+    for public, model in zip(public_names(models), models, strict=True):
+        if name in {public, f"{model.engine}/{model.name}"}:
+            return model
+    return None
 
 
 def public_names(models: Sequence[Model]) -> list[str]:

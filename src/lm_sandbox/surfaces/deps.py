@@ -96,3 +96,4 @@ def _with(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
 
 ModelCaller = Annotated[Principal, Depends(_with(Scope.MODELS))]
 SandboxCaller = Annotated[Principal, Depends(_with(Scope.SANDBOXES))]
+AdminCaller = Annotated[Principal, Depends(_with(Scope.ADMIN))]

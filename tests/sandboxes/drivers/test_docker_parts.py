@@ -1,5 +1,6 @@
 import json
 import signal
+from contextlib import aclosing
 from pathlib import Path
 
 import anyio
@@ -204,10 +205,10 @@ async def test_what_is_paused_can_be_killed_by_exec_and_stays_paused(
         await runner(driver, BOX)("(while :; do :; done) >/dev/null 2>&1 &")
         process = await driver.spawn(BOX, CommandSpec(("sleep", "1000")))
         await driver.set_state(BOX, RunState.PAUSED)
-        with anyio.fail_after(10):
-            await process.kill()
-            assert (await process.wait()).signal == signal.SIGKILL
-        await process.aclose()
+        async with aclosing(process):
+            with anyio.fail_after(60):
+                await process.kill()
+                assert (await process.wait()).signal == signal.SIGKILL
         used = (await driver.stats(BOX)).cpu_seconds
         assert (await driver.stats(BOX)).cpu_seconds == used
         await driver.set_state(BOX, RunState.RUNNING)

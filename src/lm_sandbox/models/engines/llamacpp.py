@@ -1,10 +1,8 @@
 """The embedded llama.cpp: one worker process a loaded model, started when first needed."""
 
-import os
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from time import monotonic
 from typing import Self
@@ -12,35 +10,33 @@ from typing import Self
 import anyio
 import anyio.to_thread
 
-from lm_sandbox.config import LlamaCppSettings
-from lm_sandbox.errors import EngineUnavailable, ModelFailed, ModelNotFound
-from lm_sandbox.models.engine import Lease, Model, ModelState
-from lm_sandbox.models.engines.llamacpp_process import LlamaCppProcess, LoadJob
-from lm_sandbox.models.gguf import GgufHeader, read_header
-from lm_sandbox.models.library import ModelFile, find_models
+from lm_sandbox.config import LlamaCppSettings, ModelSettings
+from lm_sandbox.errors import (
+    Conflict,
+    DoesNotFit,
+    EngineUnavailable,
+    LmSandboxError,
+    ModelFailed,
+    ModelNotFound,
+    NoCapacity,
+)
+from lm_sandbox.models.engine import Lease, Model, ModelDetail, Tell
+from lm_sandbox.models.engines.llamacpp_facts import facts_of
+from lm_sandbox.models.engines.llamacpp_model import KnownModel, Wishes
+from lm_sandbox.models.engines.llamacpp_placing import Placing
+from lm_sandbox.models.engines.llamacpp_process import LlamaCppProcess
+from lm_sandbox.models.gpu_leases import GpuLeases
+from lm_sandbox.models.hardware import Hardware, read_hardware
+from lm_sandbox.models.hub import Hub
+from lm_sandbox.models.hub_files import HUB
+from lm_sandbox.models.library import NANO, Library, ModelFile
+from lm_sandbox.models.queueing import FairQueue
 
-NANO = "nano"
-UNKNOWN_CONTEXT = 4096
-# After so long without a crash, earlier ones are forgotten.
-CRASHES_FORGOTTEN_S = 60.0
-LONGEST_BACK_OFF_S = 30.0
-SMALL_MODEL_BYTES = 64 * 1024 * 1024
-
-
-@dataclass(slots=True)
-class _Loaded:
-    """What is known of one model file."""
-
-    file: ModelFile
-    lock: anyio.Lock = field(default_factory=anyio.Lock)
-    worker: LlamaCppProcess | None = None
-    leases: int = 0
-    idle_since: float = 0.0
-    failure: str = ""
-    failed_version: tuple[int, int] | None = None
-    crashes: int = 0
-    crashed_at: float = 0.0
-    loading: bool = False
+LOG = logging.getLogger(__name__)
+# So many requests a slot are handed to llama.cpp, so that none of its slots waits for us.
+AHEAD = 2
+LONGEST_LOOK_S = 5.0
+END_IS_SEEN_S = 0.5
 
 
 class LlamaCppEngine:
@@ -48,8 +44,10 @@ class LlamaCppEngine:
 
     Args:
         settings: Context, threads, layers and time-outs.
-        models_dir: Where GGUF files are looked for.
+        models_dir: Where GGUF files are looked for and pulled to.
         clock: Seconds that only go up.
+        hardware: Looks at the machine.
+        leases: GPUs that are lent to others.
     """
 
     name = "llamacpp"
@@ -60,11 +58,19 @@ class LlamaCppEngine:
         models_dir: Path,
         *,
         clock: Callable[[], float] = monotonic,
+        hardware: Callable[[], Hardware] = read_hardware,
+        leases: GpuLeases | None = None,
     ) -> None:
+        sources = {name: model.source for name, model in settings.models.items() if model.source}
         self._settings = settings
-        self._models_dir = models_dir
+        self._sources = sources
+        self._library = Library(models_dir, sources)
+        self._hub = Hub(models_dir, settings.hub_token)
         self._clock = clock
-        self._known: dict[str, _Loaded] = {}
+        self._known: dict[str, KnownModel] = {}
+        self._leases = leases or GpuLeases()
+        self._placing = Placing(self._known, hardware, self._leases, settings)
+        self._displaced: set[str] = set()
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -73,6 +79,7 @@ class LlamaCppEngine:
             exits.callback(tasks.cancel_scope.cancel)
             exits.push_async_callback(self._stop_all)
             tasks.start_soon(self._unload_idle_for_ever)
+            self._leases.settle(self)
             self._exits = exits.pop_all()
         return self
 
@@ -81,184 +88,197 @@ class LlamaCppEngine:
 
     async def models(self) -> list[Model]:
         """Lists the bundled demo model and every GGUF file, failed ones with their reason."""
-        found = await anyio.to_thread.run_sync(self._find)
-        return [await anyio.to_thread.run_sync(self._describe, known) for known in found]
+        return await anyio.to_thread.run_sync(self._describe_all)
 
     @asynccontextmanager
-    async def acquire(self, model: str) -> AsyncIterator[Lease]:
+    async def acquire(self, model: str, caller: str = "") -> AsyncIterator[Lease]:
         """Loads the model if needed and keeps it loaded until the context is left.
 
         Raises:
             ModelNotFound: there is no such file.
             ModelFailed: llama.cpp cannot load it.
-            EngineUnavailable: its worker has crashed again and again.
+            DoesNotFit: this machine is too small for it.
+            NoCapacity: too many wait for it, or those that must make room are in use.
+            EngineUnavailable: its worker has crashed again and again, or with this request.
         """
         known = await self._known_model(model)
-        known.leases += 1
-        try:
+        async with known.queue.turn(caller):
             async with known.lock:
                 worker = await self._ready(known)
-            yield Lease(
-                base_url=worker.address,
-                model=model,
-                headers={"Authorization": f"Bearer {worker.api_key}"},
-            )
-        finally:
-            known.leases -= 1
+                known.lend()
+            try:
+                yield Lease(worker.address, model, {"Authorization": f"Bearer {worker.api_key}"})
+            except EngineUnavailable as error:
+                if how := await worker.end_within(END_IS_SEEN_S):
+                    raise EngineUnavailable(
+                        f"The worker of {model!r} {how} during the request; it is started again.",
+                        retry_after_s=1,
+                    ) from error
+                raise
+            finally:
+                known.take_back()
+
+    async def load(self, model: str, keep_alive_s: float | None = None) -> None:
+        """Loads a model ahead; raises as `acquire` does."""
+        known = await self._known_model(model)
+        async with known.lock:
+            await self._ready(known)
+            known.keep_alive_s = keep_alive_s
             known.idle_since = self._clock()
 
     async def unload(self, model: str) -> None:
         """Ends the model's worker once nobody uses it."""
         known = self._known.get(model)
-        if known is None:
-            return
-        async with known.lock:
-            if known.worker is not None and not known.leases:
-                await known.worker.stop()
-                known.worker = None
+        if known is not None:
+            async with known.lock:
+                await known.until_idle()
+                await known.end_worker()
 
     async def unload_idle(self) -> None:
         """Unloads the models that nobody used for the idle time-out."""
-        oldest = self._clock() - self._settings.idle_unload_s
+        for known in list(self._known.values()):
+            if known.overdue():
+                await known.end_worker()
+
+    async def show(self, model: str) -> ModelDetail:
+        """Tells about a model: its header, and where it is or would be.
+
+        Raises:
+            ModelNotFound: there is no such file.
+        """
+        known = await self._known_model(model)
+        described = await anyio.to_thread.run_sync(self._describe, known)
+        try:
+            header = await anyio.to_thread.run_sync(self._library.header, known.file)
+        except ModelFailed as error:
+            return ModelDetail(described, {}, problem=error.message)
+        facts = facts_of(known.file, header, known.wishes)
+        if known.plan is not None:
+            return ModelDetail(described, facts, known.plan)
+        try:
+            plan = (await self._placing.decide(known, header)).plan
+        except (DoesNotFit, NoCapacity) as error:
+            return ModelDetail(described, facts, problem=error.message)
+        return ModelDetail(described, facts, plan, described.reason)
+
+    async def pull(self, source: str, tell: Tell) -> None:
+        """Pulls from the Hugging Face hub: `hf:owner/repo:quant`, or the name of a configured model.
+
+        Raises:
+            Invalid: this is no source.
+            UpstreamError: the hub has no such model, or it came damaged.
+            EngineUnavailable: the hub does not answer.
+        """
+        await self._hub.pull(self._sources.get(source, source), tell)
+
+    async def remove(self, model: str) -> None:
+        """Deletes the files of a model.
+
+        Raises:
+            ModelNotFound: there is no such file.
+            Conflict: it is in use.
+            Unsupported: its file is not in the folder of models.
+        """
+        known = await self._known_model(model)
+        if known.leases:
+            raise Conflict(f"The model {model!r} is in use; try again when its requests are done.")
+        async with known.lock:
+            await known.end_worker()
+            await anyio.to_thread.run_sync(self._library.remove, known.file)
+
+    async def vacate(self, gpu: str) -> None:
+        """Takes every model off a GPU, each when its requests are done."""
         for name, known in list(self._known.items()):
-            if known.worker is not None and not known.leases and known.idle_since <= oldest:
-                await self.unload(name)
+            async with known.lock:
+                if known.plan is not None and gpu in known.plan.uses:
+                    await known.until_idle()
+                    await known.end_worker()
+                    self._displaced.add(name)
+
+    async def come_back(self) -> None:
+        """Loads the models again that were taken off a GPU; one that cannot be loaded waits for its use."""
+        names, self._displaced = self._displaced, set()
+        for name in names:
+            try:
+                await self.load(name)
+            except LmSandboxError as error:
+                LOG.warning("the model %s does not come back: %s", name, error.message)
 
     async def _unload_idle_for_ever(self) -> None:
         while True:
-            await anyio.sleep(min(30.0, self._settings.idle_unload_s / 2))
+            await anyio.sleep(min(LONGEST_LOOK_S, self._settings.idle_unload_s / 2))
             await self.unload_idle()
 
     async def _stop_all(self) -> None:
         for known in self._known.values():
-            if known.worker is not None:
-                await known.worker.stop()
-                known.worker = None
+            await known.end_worker()
 
-    async def _ready(self, known: _Loaded) -> LlamaCppProcess:
-        if known.worker is not None and known.worker.alive:
-            return known.worker
+    async def _ready(self, known: KnownModel) -> LlamaCppProcess:
+        if known.running is not None:
+            return known.running
         if known.worker is not None:
-            await self._after_crash(known)
+            await known.end_worker()
+            known.count_crash()
+        known.refuse_if_backing_off()
         version = known.file.version()
-        if known.failure and known.failed_version == version:
-            raise ModelFailed(f"The model {known.file.name!r} cannot be loaded. {known.failure}")
-        known.loading = True
+        known.refuse_if_failed(version)
         try:
             known.worker = await self._load(known)
+        except DoesNotFit:
+            raise
         except ModelFailed as error:
-            known.failure, known.failed_version = error.message, version
-            raise ModelFailed(f"The model {known.file.name!r} cannot be loaded. {error.message}") from error
-        finally:
-            known.loading = False
+            raise known.failed(error, version) from error
         known.failure = ""
         return known.worker
 
-    async def _after_crash(self, known: _Loaded) -> None:
-        worker, known.worker = known.worker, None
-        if worker is not None:
-            await worker.stop()
-        now = self._clock()
-        if now - known.crashed_at > CRASHES_FORGOTTEN_S:
-            known.crashes = 0
-        wait_s = back_off_s(known.crashes)
-        if known.crashes and now - known.crashed_at < wait_s:
-            raise EngineUnavailable(
-                f"The worker of {known.file.name!r} has crashed {known.crashes} times; "
-                "it is started again in a moment.",
-                retry_after_s=max(1, round(wait_s)),
-            )
-        known.crashes += 1
-        known.crashed_at = now
+    async def _load(self, known: KnownModel) -> LlamaCppProcess:
+        header = await anyio.to_thread.run_sync(self._library.header, known.file)
+        async with self._placing.reserved(known, header) as job:
+            return await LlamaCppProcess.start(job, self._settings.load_timeout_s)
 
-    async def _load(self, known: _Loaded) -> LlamaCppProcess:
-        header = await anyio.to_thread.run_sync(read_header, known.file.path)
-        job = self._job(known.file, header)
-        return await LlamaCppProcess.start(job, self._settings.load_timeout_s)
-
-    def _job(self, file: ModelFile, header: GgufHeader) -> LoadJob:
-        settings = self._settings
-        return LoadJob(
-            path=str(file.path),
-            alias=file.name,
-            context=self._context(header) * settings.parallel,
-            parallel=settings.parallel,
-            threads=settings.threads or threads_for(file.version()[1], physical_cores()),
-            gpu_layers=settings.gpu_layers,
-        )
-
-    def _context(self, header: GgufHeader) -> int:
-        return min(header.context_tokens or UNKNOWN_CONTEXT, self._settings.context_tokens)
-
-    async def _known_model(self, name: str) -> _Loaded:
+    async def _known_model(self, name: str) -> KnownModel:
         if name not in self._known or not self._known[name].file.path.exists():
             await anyio.to_thread.run_sync(self._find)
-        if name not in self._known:
-            raise ModelNotFound(name, sorted(self._known))
-        return self._known[name]
+        if name in self._known:
+            return self._known[name]
+        if self._sources.get(name, "").startswith(HUB):
+            raise ModelFailed(f"{name!r} has not been pulled; do it with 'lm-sandbox models pull {name}'.")
+        raise ModelNotFound(name, sorted(self._known))
 
-    def _find(self) -> list[_Loaded]:
-        files = [*find_models(self._models_dir), *_bundled()]
+    def _find(self) -> list[KnownModel]:
+        files = self._library.find()
         names = {file.name for file in files}
         for name, known in list(self._known.items()):
             if name not in names and known.worker is None:
                 del self._known[name]
-        return [self._known.setdefault(file.name, _Loaded(file)) for file in files]
+        return [self._know(file) for file in files]
 
-    def _describe(self, known: _Loaded) -> Model:
+    def _know(self, file: ModelFile) -> KnownModel:
+        known = self._known.get(file.name)
+        if known is not None and (known.file == file or known.worker is not None):
+            return known
+        wishes = Wishes(self._settings, self._settings.models.get(file.name, ModelSettings()))
+        queue = FairQueue(AHEAD * wishes.parallel, self._settings.queue)
+        self._known[file.name] = KnownModel(file, wishes, self._clock, queue)
+        return self._known[file.name]
+
+    def _describe_all(self) -> list[Model]:
+        return [self._describe(known) for known in self._find()]
+
+    def _describe(self, known: KnownModel) -> Model:
         context: int | None = None
         failure = known.failure if known.failed_version == known.file.version() else ""
         if not failure:
             try:
-                context = self._context(read_header(known.file.path))
+                context = known.wishes.context(self._library.header(known.file))
             except ModelFailed as error:
                 failure = error.message
         return Model(
             name=known.file.name,
             engine=self.name,
-            state=_state(known, failure),
+            state=known.state(failure),
             reason=failure,
             context_tokens=context,
             size_bytes=known.file.version()[1],
             demo=known.file.name == NANO,
         )
-
-
-def back_off_s(crashes: int) -> float:
-    """How long after the latest crash the next start waits: none after the first, then doubling."""
-    return 0.0 if crashes < 1 else min(LONGEST_BACK_OFF_S, 2.0 ** (crashes - 1))
-
-
-def threads_for(size_bytes: int, cores: int) -> int:
-    """Chooses the threads for a model of this size.
-
-    Threads meet after every layer and spin until the last is there: a small model loses more by that
-    than it gains, and on a busy host everything.
-    """
-    return 1 if size_bytes < SMALL_MODEL_BYTES else cores
-
-
-def physical_cores() -> int:
-    """Counts the cores that this process may use, two threads of one core as one."""
-    siblings = set()
-    for cpu in os.sched_getaffinity(0):
-        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        try:
-            siblings.add(path.read_text().strip())
-        except OSError:
-            siblings.add(str(cpu))
-    return len(siblings)
-
-
-def _state(known: _Loaded, failure: str) -> ModelState:
-    if failure:
-        return ModelState.FAILED
-    if known.loading:
-        return ModelState.LOADING
-    loaded = known.worker is not None and known.worker.alive
-    return ModelState.LOADED if loaded else ModelState.AVAILABLE
-
-
-def _bundled() -> list[ModelFile]:
-    path = Path(str(resources.files("lm_sandbox.models.bundled") / f"{NANO}.gguf"))
-    return [ModelFile(NANO, path)] if path.is_file() else []

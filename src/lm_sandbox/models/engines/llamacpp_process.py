@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -32,6 +33,15 @@ class LoadJob:
         parallel: Slots.
         threads: For computing.
         gpu_layers: -1 lets llama.cpp decide.
+        tensor_split: Layers by GPU, in the order of `gpus`.
+        gpus: The ids of the GPUs that the worker sees; None for those that the server sees.
+        kv_type: Of the cache.
+        prompt_cache_mib: Host memory for earlier prompts.
+        purpose: `chat`, `embedding` or `rerank`.
+        pooling: Whether the model's file says how it makes one embedding of many.
+        lora: Adapters.
+        mmproj: A projector for images, or an empty string.
+        draft: A model that guesses ahead, or an empty string.
     """
 
     path: str
@@ -40,6 +50,22 @@ class LoadJob:
     parallel: int
     threads: int
     gpu_layers: int
+    tensor_split: tuple[int, ...] = ()
+    gpus: tuple[str, ...] | None = None
+    kv_type: str = "f16"
+    prompt_cache_mib: int = 0
+    purpose: str = "chat"
+    pooling: bool = False
+    lora: tuple[str, ...] = ()
+    mmproj: str = ""
+    draft: str = ""
+
+    def environment(self) -> dict[str, str]:
+        """The variables of the worker."""
+        passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        if self.gpus is None:
+            return passed_on
+        return passed_on | {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)}
 
 
 class LlamaCppProcess:
@@ -67,7 +93,7 @@ class LlamaCppProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
+            env=job.environment(),
             start_new_session=True,
         )
         worker = cls(process, secrets.token_urlsafe(32))
@@ -87,6 +113,12 @@ class LlamaCppProcess:
         """Whether the process has not ended."""
         return self._process.returncode is None
 
+    async def end_within(self, timeout_s: float) -> str:
+        """Waits for its end and tells how it came; an empty string where it still runs."""
+        with anyio.move_on_after(timeout_s):
+            await self._process.wait()
+        return how_it_ended(self._process.returncode)
+
     async def stop(self) -> None:
         """Ends the process; idempotent."""
         with anyio.CancelScope(shield=True):
@@ -105,8 +137,20 @@ class LlamaCppProcess:
             line = await BufferedByteReceiveStream(stdout).receive_until(b"\n", ANSWER_BYTES)
         except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError) as error:
             code = await self._process.wait()
-            raise ModelFailed(f"llama.cpp crashed while loading it (status {code}).") from error
+            raise ModelFailed(f"llama.cpp {how_it_ended(code)} while loading it.") from error
         answer = json.loads(line)
         if "error" in answer:
-            raise ModelFailed("llama.cpp cannot load it: the file is damaged or not supported.")
+            reason = answer["error"] or "the file is damaged or not supported"
+            raise ModelFailed(f"llama.cpp cannot load it: {reason.rstrip('.')}.")
         return str(answer["address"])
+
+
+def how_it_ended(status: int | None) -> str:
+    """Says for people how a process ended."""
+    if status is None:
+        return ""
+    if status == -signal.SIGKILL:
+        return "was killed, as by a host without memory,"
+    if status < 0:
+        return f"crashed ({signal.Signals(-status).name})"
+    return f"ended with status {status}"

@@ -1,19 +1,57 @@
-"""Ollama: listed and unloaded by its own API, served over its OpenAI-compatible one."""
+"""Ollama: listed, loaded, pulled and removed by its own API, served over its OpenAI-compatible one.
+
+The API is described in the ollama repository, `docs/api.md`.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from lm_sandbox.errors import ModelNotFound, UpstreamError
+from lm_sandbox.models.client import upstream_error
+from lm_sandbox.models.engine import Model, ModelDetail, ModelState, PullProgress, Tell
 from lm_sandbox.models.engines.openai import OpenAIEngine, Upstream
 
 HOW_TO_START = "Start it with 'ollama serve' (https://ollama.com/download), then 'ollama pull MODEL'."
+# Loading a large model from a slow disk.
+LOAD_S = 600.0
+NOT_FOUND = 404
+
+
+Shape = TypeVar("Shape", bound=BaseModel)
 
 
 class _Tag(BaseModel):
     name: str
+    size: int | None = None
 
 
 class _Tags(BaseModel):
     models: list[_Tag]
+
+
+class _Details(BaseModel):
+    format: str = ""
+    family: str = ""
+    parameter_size: str = ""
+    quantization_level: str = ""
+
+
+class _Shown(BaseModel):
+    details: _Details = _Details()
+    model_info: dict[str, Any] = {}
+    capabilities: list[str] = []
+
+
+class _Step(BaseModel):
+    status: str = ""
+    completed: int = 0
+    total: int = 0
+    error: str | None = None
 
 
 class OllamaEngine(OpenAIEngine):
@@ -35,14 +73,112 @@ class OllamaEngine(OpenAIEngine):
             )
         )
 
+    async def load(self, model: str, keep_alive_s: float | None = None) -> None:
+        """Loads a model, as a request without a prompt.
+
+        Raises:
+            ModelNotFound: it has no such model.
+            UpstreamError, EngineUnavailable: it fails, or does not answer.
+        """
+        request: dict[str, object] = {"model": model}
+        if keep_alive_s is not None:
+            request["keep_alive"] = -1 if keep_alive_s == float("inf") else keep_alive_s
+        await self._ask("POST", "/api/generate", {**request, "stream": False}, LOAD_S)
+
     async def unload(self, model: str) -> None:
         """Frees the model's memory, as an empty request that keeps it for no time."""
-        if self._client is None:
-            raise RuntimeError("the engine is used outside its context")
+        await self._ask("POST", "/api/generate", {"model": model, "keep_alive": 0, "stream": False})
+
+    async def show(self, model: str) -> ModelDetail:
+        """Tells what Ollama tells of a model.
+
+        Raises:
+            ModelNotFound: it has no such model.
+            UpstreamError, EngineUnavailable: it fails, or does not answer.
+        """
+        shown = self._read(_Shown, await self._ask("POST", "/api/show", {"model": model}))
+        listed = [found for found in await self.models() if found.name == model]
+        architecture = str(shown.model_info.get("general.architecture", ""))
+        facts = {
+            "architecture": architecture,
+            "trained context": str(shown.model_info.get(f"{architecture}.context_length", "")),
+            "parameters": shown.details.parameter_size,
+            "quantisation": shown.details.quantization_level,
+            "capabilities": ", ".join(shown.capabilities),
+        }
+        facts = {name: value for name, value in facts.items() if value}
+        return ModelDetail(listed[0] if listed else Model(model, self.name), facts)
+
+    async def pull(self, source: str, tell: Tell) -> None:
+        """Lets Ollama pull a model from its own registry.
+
+        Raises:
+            UpstreamError: it cannot; in its own words.
+            EngineUnavailable: it does not answer, or broke off.
+        """
+        request = {"model": source, "stream": True}
+        async with self._streamed("/api/pull", request) as answer:
+            if answer.is_error:
+                raise upstream_error(answer.status_code, await answer.aread())
+            status = ""
+            async for line in answer.aiter_lines():
+                step = self._read(_Step, line.encode())
+                if step.error is not None:
+                    raise UpstreamError(f"ollama: {step.error}")
+                status = step.status
+                await tell(PullProgress(status, step.completed, step.total))
+        if status != "success":
+            raise self._unavailable()
+
+    async def remove(self, model: str) -> None:
+        """Lets Ollama delete a model.
+
+        Raises:
+            ModelNotFound: it has no such model.
+            UpstreamError, EngineUnavailable: it fails, or does not answer.
+        """
+        await self._ask("DELETE", "/api/delete", {"model": model})
+
+    async def _listed(self, body: bytes) -> list[Model]:
+        tags = _Tags.model_validate_json(body).models
+        running = await self._client.get("/api/ps")
+        # What speaks this API without telling what is loaded has models all the same.
+        content = running.content if running.is_success else b'{"models": []}'
+        loaded = {tag.name for tag in _Tags.model_validate_json(content).models}
+        return [
+            Model(
+                tag.name,
+                self.name,
+                ModelState.LOADED if tag.name in loaded else ModelState.AVAILABLE,
+                size_bytes=tag.size,
+            )
+            for tag in tags
+        ]
+
+    async def _ask(self, method: str, path: str, body: object, timeout_s: float | None = None) -> bytes:
+        timeout = httpx.Timeout(timeout_s or self._upstream.silent_s, connect=self._upstream.probe_timeout_s)
         try:
-            await self._client.post("/api/generate", json={"model": model, "keep_alive": 0})
+            answer = await self._client.request(method, path, json=body, timeout=timeout)
+        except httpx.HTTPError as error:
+            raise self._unavailable() from error
+        if answer.status_code == NOT_FOUND and isinstance(body, dict):
+            known = [model.name for model in await self.models()]
+            raise ModelNotFound(str(body.get("model")), known)
+        if answer.is_error:
+            raise upstream_error(answer.status_code, answer.content)
+        return answer.content
+
+    @asynccontextmanager
+    async def _streamed(self, path: str, body: object) -> AsyncIterator[httpx.Response]:
+        timeout = httpx.Timeout(self._upstream.silent_s, connect=self._upstream.probe_timeout_s)
+        try:
+            async with self._client.stream("POST", path, content=json.dumps(body), timeout=timeout) as answer:
+                yield answer
         except httpx.HTTPError as error:
             raise self._unavailable() from error
 
-    def _names(self, body: bytes) -> list[str]:
-        return [tag.name for tag in _Tags.model_validate_json(body).models]
+    def _read(self, shape: type[Shape], body: bytes) -> Shape:
+        try:
+            return shape.model_validate_json(body)
+        except ValidationError as error:
+            raise UpstreamError("ollama answered with something that makes no sense.") from error

@@ -9,15 +9,17 @@ from typing import Self
 import httpx
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from lm_sandbox.errors import EngineUnavailable
-from lm_sandbox.models.engine import Lease, Model, ModelState
+from lm_sandbox.errors import EngineUnavailable, Unsupported
+from lm_sandbox.models.engine import Lease, Model, ModelDetail, ModelState, Tell
 
-# An engine that did not answer is not asked again so soon.
-REMEMBERED_DOWN_S = 5.0
+# An engine that did not answer is asked again after this, then after twice as long, and so on.
+FIRST_BACK_OFF_S = 1.0
+LONGEST_BACK_OFF_S = 60.0
 
 
 class _Row(BaseModel):
     id: str
+    max_model_len: int | None = None
 
 
 class _Listing(BaseModel):
@@ -35,6 +37,7 @@ class Upstream:
         listing_path: What lists its models.
         api_key: Sent as a Bearer token.
         probe_timeout_s: How long a listing may take.
+        silent_s: How long it may say nothing within an answer.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Upstream:
     listing_path: str = "/v1/models"
     api_key: SecretStr | None = None
     probe_timeout_s: float = 0.5
+    silent_s: float = 600.0
 
 
 class OpenAIEngine:
@@ -57,11 +61,12 @@ class OpenAIEngine:
         self.name = upstream.name
         self._upstream = upstream
         self._clock = clock
-        self._client: httpx.AsyncClient | None = None
+        self._opened: httpx.AsyncClient | None = None
         self._down_until = 0.0
+        self._failures = 0
 
     async def __aenter__(self) -> Self:
-        self._client = httpx.AsyncClient(
+        self._opened = httpx.AsyncClient(
             base_url=self._upstream.base_url,
             headers=self._headers(),
             timeout=self._upstream.probe_timeout_s,
@@ -70,8 +75,8 @@ class OpenAIEngine:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._client is not None:
-            await self._client.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
 
     async def models(self) -> list[Model]:
         """Lists what the upstream serves.
@@ -79,36 +84,85 @@ class OpenAIEngine:
         Raises:
             EngineUnavailable: it does not answer, or not with a list of models.
         """
-        if self._clock() < self._down_until:
-            raise self._unavailable()
-        if self._client is None:
-            raise RuntimeError("the engine is used outside its context")
+        wait_s = self._down_until - self._clock()
+        if wait_s > 0:
+            raise self._unavailable(wait_s)
         try:
             answer = await self._client.get(self._upstream.listing_path)
             answer.raise_for_status()
-            names = self._names(answer.content)
+            listed = await self._listed(answer.content)
         except (httpx.HTTPError, ValidationError) as error:
-            self._down_until = self._clock() + REMEMBERED_DOWN_S
-            raise self._unavailable() from error
-        return [Model(name, self.name, ModelState.AVAILABLE) for name in names]
+            wait_s = min(LONGEST_BACK_OFF_S, FIRST_BACK_OFF_S * 2.0**self._failures)
+            self._failures = min(self._failures + 1, 16)
+            self._down_until = self._clock() + wait_s
+            raise self._unavailable(wait_s) from error
+        self._failures = 0
+        return listed
 
     @asynccontextmanager
-    async def acquire(self, model: str) -> AsyncIterator[Lease]:
-        """Hands out the upstream's address; it loads and unloads by itself."""
-        yield Lease(self._upstream.base_url, model, self._headers())
+    async def acquire(self, model: str, caller: str = "") -> AsyncIterator[Lease]:
+        """Hands out the upstream's address; it loads, unloads and queues by itself."""
+        del caller
+        yield Lease(self._upstream.base_url, model, self._headers(), self._upstream.silent_s)
+
+    async def load(self, model: str, keep_alive_s: float | None = None) -> None:
+        """Refuses: the protocol has no call for it.
+
+        Raises:
+            Unsupported: always.
+        """
+        del model, keep_alive_s
+        raise Unsupported(f"{self.name} loads and unloads its models by itself.")
 
     async def unload(self, model: str) -> None:
         """Does nothing: the protocol has no call for it."""
 
-    def _names(self, body: bytes) -> list[str]:
-        return [row.id for row in _Listing.model_validate_json(body).data]
+    async def show(self, model: str) -> ModelDetail:
+        """Tells what the listing tells.
+
+        Raises:
+            EngineUnavailable: it does not answer.
+        """
+        for found in await self.models():
+            if found.name == model:
+                return ModelDetail(found, {})
+        return ModelDetail(Model(model, self.name), {})
+
+    async def pull(self, source: str, tell: Tell) -> None:
+        """Refuses: the protocol has no call for it.
+
+        Raises:
+            Unsupported: always.
+        """
+        del source, tell
+        raise Unsupported(f"{self.name} gets its models by itself.")
+
+    async def remove(self, model: str) -> None:
+        """Refuses: the protocol has no call for it.
+
+        Raises:
+            Unsupported: always.
+        """
+        del model
+        raise Unsupported(f"{self.name} keeps its models by itself.")
+
+    @property
+    def _client(self) -> httpx.AsyncClient:
+        if self._opened is None:
+            raise RuntimeError("the engine is used outside its context")
+        return self._opened
+
+    async def _listed(self, body: bytes) -> list[Model]:
+        rows = _Listing.model_validate_json(body).data
+        return [
+            Model(row.id, self.name, ModelState.AVAILABLE, context_tokens=row.max_model_len) for row in rows
+        ]
 
     def _headers(self) -> dict[str, str]:
         key = self._upstream.api_key
         return {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
 
-    def _unavailable(self) -> EngineUnavailable:
+    def _unavailable(self, wait_s: float = FIRST_BACK_OFF_S) -> EngineUnavailable:
         return EngineUnavailable(
-            f"{self.name} does not answer at {self._upstream.base_url}. {self._upstream.how_to_start}",
-            retry_after_s=int(REMEMBERED_DOWN_S),
+            f"{self.name} does not answer. {self._upstream.how_to_start}", retry_after_s=max(1, round(wait_s))
         )

@@ -59,7 +59,7 @@ async def chat_completions(body: ChatRequest, request: Request, caller: ModelCal
     how the conversation opened.
     """
     if not body.model.endswith(BASH_SUFFIX):
-        return await pass_through(request, deps, body.model, "/v1/chat/completions")
+        return await pass_through(request, deps, body.model, "/v1/chat/completions", caller.id)
     run = await _prepare(body, caller, deps)
     writer = _ChatWriter(body.model)
     if body.stream:

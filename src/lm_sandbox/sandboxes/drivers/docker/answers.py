@@ -104,3 +104,9 @@ class Exec(Answer):
 
     running: bool = Field(alias="Running")
     code: int | None = Field(None, alias="ExitCode")
+    pid: int = Field(0, alias="Pid")
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it runs by itself, or has ended."""
+        return bool(self.pid) or self.code is not None

@@ -5,32 +5,28 @@ signal because the engine tells both alike, and only the memory limit is told wh
 """
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import count
 from time import time
 
 import anyio
-from anyio.abc import ByteSendStream, SocketStream
+from anyio.abc import SocketStream
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from lm_sandbox.errors import SandboxFailed, Unsupported
 from lm_sandbox.sandboxes.driver import RunState, SandboxId, Stats
 from lm_sandbox.sandboxes.drivers.docker.confinement import Confinement, outer_uid, read_confinement
-from lm_sandbox.sandboxes.drivers.docker.demultiplexer import (
-    STDERR,
-    STDOUT,
-    Demultiplexer,
-    FramedOutput,
-    SocketInput,
-)
+from lm_sandbox.sandboxes.drivers.docker.demultiplexer import Demultiplexer
+from lm_sandbox.sandboxes.drivers.docker.doorway import Doorway
 from lm_sandbox.sandboxes.drivers.docker.engine import VANISHED, Engine
+from lm_sandbox.sandboxes.drivers.docker.exec_process import Control, ExecProcess
 from lm_sandbox.sandboxes.drivers.docker.unentered import WHY, Unentered
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
 from lm_sandbox.sandboxes.inside.tree import COOKIE
 from lm_sandbox.sandboxes.limits import Limit
-from lm_sandbox.sandboxes.process import CommandSpec, Exit, OutputStream
+from lm_sandbox.sandboxes.process import CommandSpec, Exit
 
 # So that a missing folder or program is told in the same way by every runtime.
 START = ("/bin/sh", "-c", 'cd -- "$1" || exit 126; shift; exec "$@"', "lm-sandbox")
@@ -71,87 +67,6 @@ POLL_S = 0.02
 KILL_S = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
-    """What can be done about a started program.
-
-    Attributes:
-        ended: Waits for the end after that of the streams.
-        signal: Sends a signal to its process group.
-        kill: Kills all that it started.
-    """
-
-    ended: Callable[[], Awaitable[Exit]]
-    signal: Callable[[int], Awaitable[None]]
-    kill: Callable[[], Awaitable[None]]
-
-
-class ExecProcess:
-    """Implements `Process`.
-
-    Args:
-        connection: To the engine; owned from now on.
-        frames: What comes over it.
-        control: Acts on the program.
-        stdin: Whether the program reads from it.
-    """
-
-    def __init__(
-        self, connection: SocketStream, frames: Demultiplexer, control: Control, *, stdin: bool
-    ) -> None:
-        self.stdin: ByteSendStream | None = SocketInput(connection) if stdin else None
-        self.stdout: OutputStream = FramedOutput(frames, STDOUT)
-        self.stderr: OutputStream = FramedOutput(frames, STDERR)
-        self.channel: OutputStream | None = None
-        self._connection = connection
-        self._frames = frames
-        self._control = control
-
-    async def wait(self) -> Exit:
-        """Waits until the program has ended.
-
-        Raises:
-            SandboxFailed: the sandbox died under it.
-        """
-        await self._frames.to_the_end()
-        return await self._control.ended()
-
-    async def signal(self, number: int) -> None:
-        """Sends a signal to the program's process group."""
-        await self._control.signal(number)
-
-    async def kill(self) -> None:
-        """Kills the program and everything that it started.
-
-        The engine tells of the end of one exec after the other, each when its output was read: so it is
-        read meanwhile.
-        """
-        self._frames.drop_the_rest()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._frames.to_the_end)
-            await self._control.kill()
-            tasks.cancel_scope.cancel()
-
-    def mark(self) -> None:
-        """Does nothing; an exec has neither moments nor limits that it could tell."""
-
-    async def interrupt(self, number: int) -> None:
-        """Refuses.
-
-        Raises:
-            Unsupported: the engine cannot signal one process alone.
-        """
-        raise Unsupported(f"A command cannot get signal {number} alone here; {WHY}")
-
-    def limits_hit(self) -> frozenset[Limit]:
-        """Tells none; that of memory comes with the exit."""
-        return frozenset()
-
-    async def aclose(self) -> None:
-        """Closes the streams."""
-        await self._connection.aclose()
-
-
 class ExecSandbox(Unentered):
     """A running container whose commands the engine starts.
 
@@ -168,7 +83,8 @@ class ExecSandbox(Unentered):
         self._numbers = count(1)
         self._alive = True
         self._paused = False
-        self._waking = anyio.Lock()
+        self._pausing = anyio.Lock()
+        self._doorway = Doorway()
 
     async def spawn(self, command: CommandSpec) -> ExecProcess:
         """Starts a program.
@@ -183,8 +99,7 @@ class ExecSandbox(Unentered):
         argv = (*START, command.cwd, *command.argv)
         env = {**command.env, COOKIE: cookie}
         started = time()
-        program = await self._engine.prepare(self.container, argv, env, stdin=command.stdin)
-        connection, output = await self._engine.attach(program)
+        program, connection, output = await self._start(argv, env, stdin=command.stdin)
         control = Control(
             ended=partial(self._ended, program, started),
             signal=partial(self._signal, cookie),
@@ -200,10 +115,10 @@ class ExecSandbox(Unentered):
         """
         if state is RunState.STOPPED:
             raise Unsupported(f"A sandbox cannot be stopped here; {WHY}")
-        paused = state is RunState.PAUSED
-        if paused != self._paused:
-            await self._engine.pause(self.container, paused=paused)
-        self._paused = paused
+        async with self._pausing, self._doorway.closed():
+            if self._paused != (paused := state is RunState.PAUSED):
+                await self._engine.pause(self.container, paused=paused)
+            self._paused = paused
 
     async def stats(self) -> Stats:
         """Tells what the engine counts; files it does not."""
@@ -279,22 +194,37 @@ class ExecSandbox(Unentered):
 
     async def _run(self, argv: tuple[str, ...]) -> int:
         async with self._awake():
-            program = await self._engine.prepare(self.container, argv, {}, stdin=False)
-            connection, output = await self._engine.attach(program)
+            program, connection, output = await self._start(argv, {}, stdin=False)
             async with connection:
                 await Demultiplexer(output).to_the_end()
             return await self._code(program)
 
+    async def _start(
+        self, argv: tuple[str, ...], env: Mapping[str, str], *, stdin: bool
+    ) -> tuple[str, SocketStream, BufferedByteReceiveStream]:
+        """Returns when the program has started, or never will: the engine attaches to it before."""
+        async with self._doorway.entered():
+            with anyio.CancelScope(shield=True):
+                program = await self._engine.prepare(self.container, argv, env, stdin=stdin)
+                connection, output = await self._engine.attach(program)
+                async with AsyncExitStack() as exits:
+                    exits.push_async_callback(connection.aclose)
+                    while not (await self._engine.program(program)).has_begun:  # noqa: ASYNC110 - there is no event
+                        await anyio.sleep(POLL_S)
+                    exits.pop_all()
+        return program, connection, output
+
     @asynccontextmanager
     async def _awake(self) -> AsyncIterator[None]:
-        """Lets a paused sandbox go on for a moment, as nothing can be started in it."""
-        if not self._paused:
-            yield
-            return
-        async with self._waking:
+        """Lets a paused sandbox go on for a moment, as nothing can be started in it; one at a time."""
+        async with self._pausing:
+            if not self._paused:
+                yield
+                return
             await self._engine.pause(self.container, paused=False)
             try:
                 yield
             finally:
                 with anyio.CancelScope(shield=True):
-                    await self._engine.pause(self.container, paused=True)
+                    async with self._doorway.closed():
+                        await self._engine.pause(self.container, paused=True)
