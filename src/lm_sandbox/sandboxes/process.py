@@ -3,20 +3,13 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from lm_sandbox.sandboxes.limits import Limit
 from lm_sandbox.sandboxes.terminal import TerminalSize
-
-
-class User(StrEnum):
-    """Who a program runs as, inside."""
-
-    SANDBOX = "sandbox"
-    ROOT = "root"
+from lm_sandbox.sandboxes.user import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +23,7 @@ class CommandSpec:
         stdin: Whether the program gets a pipe; otherwise it reads an empty input.
         channel: Whether it gets a pipe as descriptor 3, to tell more than its output.
         name: By what another server knows it again when this one is killed; None ends it with the server.
-        user: Who it runs as: `sandbox`, or the sandbox's own `root`.
+        user: Who it runs as.
     """
 
     argv: tuple[str, ...]

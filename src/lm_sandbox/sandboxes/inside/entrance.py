@@ -183,21 +183,23 @@ class Entrance:
         self._zygote.close()
         self._lose_all(alive=False)
 
-    async def adopt(self, zygote: int, kept: Iterable[Kept]) -> dict[str, ConfinedProcess]:
-        """Takes over a zygote and those of its programs that have names; ends the others.
+    async def adopt(self, kept: Mapping[str, Kept]) -> dict[str, ConfinedProcess]:
+        """Takes over its zygote, if there is one, and those of its programs that have names; ends the others.
 
         Raises:
             DriverUnavailable: the launcher is gone.
         """
         named: dict[str, ConfinedProcess] = {}
-        found = {one.name: one for one in kept}
-        for place, one in found.items():
+        zygote = kept.get(self._place(ZYGOTE))
+        if zygote is None:
+            return named
+        for place, one in kept.items():
             if place.startswith(self._place(PROCESS)):
                 note = json.loads(one.note)
-                stdin = found.get(self._place(STDIN) + note["name"])
+                stdin = kept.get(self._place(STDIN) + note["name"])
                 ends = Ends(one.fds[0], one.fds[1], stdin.fds[0] if stdin else None)
                 named[note["name"]] = self._process(note["number"], ends, note["name"])
-        self._zygote.adopt(zygote)
+        self._zygote.adopt(zygote.fds[0])
         running = await self._list()
         known = set(self._running)
         for number, pid in running:

@@ -33,7 +33,7 @@ def mount(libc: ctypes.CDLL, request: Message) -> int:
         for part in ("root", "upper", "work"):
             os.makedirs(f"{place}/{part}", 0o755)  # noqa: PTH103
             os.chown(f"{place}/{part}", system["first_id"], system["first_id"])
-        for folder, mode in overlay["folders"].items():
+        for folder, mode in sorted(overlay["folders"].items()):
             _make(f"{place}/upper/{folder}", mode, system["first_id"])
         lowers = []
         for at, lower in enumerate(overlay["lowers"]):

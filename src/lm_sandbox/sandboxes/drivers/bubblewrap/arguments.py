@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lm_sandbox.sandboxes.drivers.bubblewrap.system import System
 from lm_sandbox.sandboxes.inside.layout import HOME, MASKED_PROC, SANDBOX_UID, WORKSPACE
 
 # Writable places, all on the one tmpfs that the disk limit sizes.

@@ -1,81 +1,86 @@
-"""What was written to the system of a sandbox: the layers on top of its image, saved, loaded and compared.
+"""The files of a sandbox with an image: its places and the layers on top of the image, saved, loaded, compared.
 
-As with all its files, only while nothing in the sandbox runs.
+Only while nothing in the sandbox runs, and by way of its storage: its own root may have put links in the
+place of what leads to its places from inside.
 """
 
-import json
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lm_sandbox.errors import Conflict
 from lm_sandbox.sandboxes.driver import ChangeKind, FileChange
 from lm_sandbox.sandboxes.drivers.bubblewrap.system import Overlay, System
-from lm_sandbox.sandboxes.inside.file_agent.paths import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open_at
-from lm_sandbox.sandboxes.inside.storage import HostRange, copy, empty
+from lm_sandbox.sandboxes.inside import storage
+from lm_sandbox.sandboxes.inside.file_agent.paths import BELOW, open_at
+from lm_sandbox.sandboxes.inside.storage import FOLDER_FLAGS, HostRange, Places
 
 # Where the sandbox's tmpfs is mounted, in a mount namespace that nothing else is in.
 STORAGE = "/mnt"
-FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-LABEL, SYSTEM = "image.json", "system"
-HOST = "host"
+LABEL, SYSTEM = "image", "system"
+OPAQUE = "trusted.overlay.opaque"
 
 
 class Layers:
-    """The written layers of one sandbox.
+    """The files of one sandbox.
 
     Args:
-        system: What they are on top of.
-        storage: A descriptor of the sandbox's storage, seen from where it is mounted; owned from now on.
+        system: What its layers are on top of.
+        places: Its writable places, by the names that they have in the storage.
+        folder: A descriptor of the storage, seen from where it is mounted; owned by the caller.
         owner: Whose files they are.
     """
 
-    def __init__(self, system: System, storage: int, owner: HostRange) -> None:
+    def __init__(self, system: System, places: Places, folder: int, owner: HostRange) -> None:
         self._system = system
-        self._storage = storage
+        self._places = places
+        self._stored = {name: f"/{name}" for name in places}
+        self._folder = folder
         self._owner = owner
 
-    def close(self) -> None:
-        """Lets go of the storage."""
-        os.close(self._storage)
-
-    def save(self, folder: Path) -> None:
-        """Copies the layers beside what is saved already, and takes from all of it whose it was.
+    def save(self, folder: Path) -> int:
+        """Copies everything to a new folder and returns how many bytes that takes.
 
         Raises:
             NoCapacity: the disk is full.
         """
+        size = storage.save(self._folder, self._stored, folder)
         (folder / SYSTEM).mkdir()
         for number in range(len(self._system.overlays)):
-            copy(self._upper(number), str(folder / SYSTEM / str(number)))
+            storage.copy(self._upper(number), str(folder / SYSTEM / str(number)))
         self._owner.take(str(folder))
+        (folder / LABEL).write_text(self._system.label)
+        return size + storage.bytes_taken(folder / SYSTEM)
 
     def load(self, folder: Path) -> None:
-        """Puts saved layers in the place of these.
+        """Puts saved files in the place of these.
 
         Raises:
-            NoCapacity: they do not fit.
+            SandboxFailed: they do not fit.
         """
+        storage.load(folder, self._folder, self._stored, self._owner)
         for number, overlay in enumerate(self._system.overlays):
             upper = self._upper(number)
             # What things are mounted on, and what that is in, has to stay.
-            empty(upper, keep=overlay.folders)
-            self._owner.put(str(folder / SYSTEM / str(number)), upper)
+            storage.empty(upper, keep=overlay.folders)
+            storage.fill(str(folder / SYSTEM / str(number)), upper, self._owner)
 
     def compare(self, folder: Path) -> Iterator[FileChange]:
         """Tells what is different now from what was saved, by path."""
+        for name, place in self._places.items():
+            for change in storage.compare(folder, self._folder, {name: f"/{name}"}):
+                yield replace(change, path=place + change.path.removeprefix(f"/{name}"))
         for number, overlay in enumerate(self._system.overlays):
-            before = _entries(str(folder / SYSTEM / str(number)))
-            after = _entries(self._upper(number))
-            for path in sorted(before.keys() | after.keys()):
-                kind = _kind(overlay, path, before.get(path), after.get(path))
-                if kind is not None:
-                    yield FileChange(kind, f"{overlay.at.rstrip('/')}/{path}")
+            before = Written.read(str(folder / SYSTEM / str(number)))
+            after = Written.read(self._upper(number))
+            for path, kind in _changes(overlay, before, after):
+                yield FileChange(kind, f"{overlay.at.rstrip('/')}/{path}")
 
     def _upper(self, number: int) -> str:
         # By the number of this process, as `cp` is another; the dot, as it does not follow a link at the end.
-        return f"/proc/{os.getpid()}/fd/{self._storage}/system/{number}/upper/."
+        return f"/proc/{os.getpid()}/fd/{self._folder}/{SYSTEM}/{number}/upper/."
 
 
 def open_storage(monitor: int) -> int:
@@ -87,71 +92,155 @@ def open_storage(monitor: int) -> int:
     return os.open(f"/proc/{monitor}/root{STORAGE}", FOLDER_FLAGS)
 
 
-def write_label(folder: Path, system: System | None) -> None:
-    """Notes in a saved folder what its files are on top of."""
-    (folder / LABEL).write_text(json.dumps({"image": system.label if system else HOST}))
-
-
-def check_label(folder: Path, system: System | None) -> None:
+def check_label(folder: Path, wanted: str | None) -> None:
     """Refuses files that are on top of something else.
 
     Raises:
         Conflict: they are.
     """
     label = folder / LABEL
-    found = json.loads(label.read_text())["image"] if label.exists() else HOST
-    wanted = system.label if system else HOST
+    found = label.read_text() if label.is_file() else None
     if found != wanted:
-        message = f"The snapshot is of a sandbox of the image {found!r}; this one is of {wanted!r}."
-        raise Conflict(message)
+        raise Conflict(f"The snapshot is of a sandbox with {_told(found)}; this one is with {_told(wanted)}.")
 
 
-Entry = tuple[int, int, int, str]
+def _told(label: str | None) -> str:
+    return "no image" if label is None else f"the image {label}"
 
 
-def _entries(top: str) -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
-    for path, folders, files, fd in os.fwalk(top, follow_symlinks=False):
-        for name in (*folders, *files):
-            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            target, size, changed = "", status.st_size, status.st_mtime_ns
-            if stat.S_ISLNK(status.st_mode):
-                target = os.readlink(name, dir_fd=fd)
-            if not stat.S_ISREG(status.st_mode):
-                size = changed = 0
-            found[os.path.relpath(f"{path}/{name}", top)] = (status.st_mode, size, changed, target)
-    return found
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is compared of one file in a layer; of what is no regular file neither size nor time."""
+
+    mode: int
+    size: int
+    changed_ns: int
+    target: str
+    whiteout: bool
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is one."""
+        return stat.S_ISDIR(self.mode)
 
 
-def _kind(overlay: Overlay, path: str, before: Entry | None, after: Entry | None) -> ChangeKind | None:
-    """Tells what became of a path, as the sandbox sees it: through the layers below, too."""
-    was, has = _visible(overlay, path, before), _visible(overlay, path, after)
-    if was and has:
-        changed = before != after and not _is_copied_folder(before, after)
-        return ChangeKind.MODIFIED if changed else None
-    if was or has:
-        return ChangeKind.CREATED if has else ChangeKind.DELETED
-    return None
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What is in the layer on top of others.
+
+    Attributes:
+        entries: By path.
+        opaque: The folders that hide what is below them.
+    """
+
+    entries: dict[str, Entry]
+    opaque: frozenset[str]
+
+    @classmethod
+    def read(cls, top: str) -> "Written":
+        """Looks through a layer; follows no link."""
+        entries, opaque = {}, set()
+        for path, folders, files, fd in os.fwalk(top, follow_symlinks=False):
+            place = os.path.relpath(path, top)
+            if _is_opaque(fd):
+                opaque.add(place)
+            for name in (*folders, *files):
+                entries[os.path.normpath(f"{place}/{name}")] = _entry(name, fd)
+        return cls(entries, frozenset(opaque))
+
+    def shows(self, overlay: Overlay, path: str) -> bool:
+        """Whether there is something at a path, in this layer or through it."""
+        entry = self.entries.get(path)
+        if entry is not None:
+            return not entry.whiteout
+        if self._hides(path):
+            return False
+        found = (_found_in(lower, path) for lower in overlay.lowers)
+        return next((there for there in found if there is not None), False)
+
+    def _hides(self, path: str) -> bool:
+        above = os.path.dirname(path)
+        while above:
+            entry = self.entries.get(above)
+            if above in self.opaque or (entry is not None and not entry.is_folder):
+                return True
+            above = os.path.dirname(above)
+        return False
 
 
-def _visible(overlay: Overlay, path: str, entry: Entry | None) -> bool:
-    if entry is not None:
-        return not stat.S_ISCHR(entry[0])
-    return any(_is_in(lower, path) for lower in overlay.lowers)
+def _changes(overlay: Overlay, before: Written, after: Written) -> Iterator[tuple[str, ChangeKind]]:
+    """Tells what became of each path, as the sandbox sees it: through the layers below, too."""
+    hidden = {
+        path
+        for folder in before.opaque ^ after.opaque
+        for lower in overlay.lowers
+        for path in _below(lower, folder)
+    }
+    for path in sorted(before.entries.keys() | after.entries.keys() | hidden):
+        was, has = before.shows(overlay, path), after.shows(overlay, path)
+        if was and has and _differ(before.entries.get(path), after.entries.get(path)):
+            yield path, ChangeKind.MODIFIED
+        elif was != has:
+            yield path, ChangeKind.CREATED if has else ChangeKind.DELETED
 
 
-def _is_copied_folder(before: Entry | None, after: Entry | None) -> bool:
-    """A folder gets into the layer also when only something in it is written."""
-    return (before is None) != (after is None) and stat.S_ISDIR((before or after or (0,))[0])
+def _differ(before: Entry | None, after: Entry | None) -> bool:
+    if before is None or after is None:
+        # A folder gets into the layer also when only something in it is written.
+        there = before or after
+        return there is not None and not there.is_folder
+    return before != after
 
 
-def _is_in(lower: str, path: str) -> bool:
-    top = os.open(lower, FOLDER_FLAGS)
+def _entry(name: str, folder: int) -> Entry:
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    regular = stat.S_ISREG(status.st_mode)
+    return Entry(
+        # Saved files have not got the bits that change the user, which mean nothing in a sandbox either.
+        mode=status.st_mode & ~(stat.S_ISUID | stat.S_ISGID),
+        size=status.st_size if regular else 0,
+        changed_ns=status.st_mtime_ns if regular else 0,
+        target=os.readlink(name, dir_fd=folder) if stat.S_ISLNK(status.st_mode) else "",
+        whiteout=stat.S_ISCHR(status.st_mode) and status.st_rdev == 0,
+    )
+
+
+def _is_opaque(folder: int) -> bool:
     try:
-        flags = os.O_PATH | os.O_NOFOLLOW
-        os.close(open_at(path, flags, folder=top, resolve=RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS))
+        return os.getxattr(folder, OPAQUE) == b"y"
     except OSError:
         return False
+
+
+def _found_in(lower: str, path: str) -> bool | None:
+    """Whether a layer has something at a path; None where it says nothing about that."""
+    top = os.open(lower, FOLDER_FLAGS)
+    try:
+        fd = open_at(path, os.O_PATH | os.O_NOFOLLOW, folder=top, resolve=BELOW)
+    except OSError:
+        return None
     finally:
         os.close(top)
-    return True
+    try:
+        status = os.fstat(fd)
+        return not (stat.S_ISCHR(status.st_mode) and status.st_rdev == 0)
+    finally:
+        os.close(fd)
+
+
+def _below(lower: str, folder: str) -> Iterator[str]:
+    """Lists what a folder of a layer has in it; nothing where it is none."""
+    try:
+        top = os.open(lower, FOLDER_FLAGS)
+        try:
+            fd = open_at(folder, FOLDER_FLAGS, folder=top, resolve=BELOW)
+        finally:
+            os.close(top)
+    except OSError:
+        return
+    try:
+        for path, folders, files, _ in os.fwalk(".", dir_fd=fd, follow_symlinks=False):
+            for name in (*folders, *files):
+                yield os.path.normpath(f"{folder}/{path}/{name}")
+    finally:
+        os.close(fd)

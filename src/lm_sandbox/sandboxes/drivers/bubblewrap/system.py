@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+# The name of the image that is the host's own system.
+HOST = "host"
 # Mounted on in every sandbox, with what that is in, and their modes.
 FOLDERS = {
     "dev": 0o755,
     "home": 0o755,
     "home/sandbox": 0o755,
     "proc": 0o755,
+    "root": 0o700,
     "tmp": 0o1777,
     "var": 0o755,
     "var/tmp": 0o1777,
@@ -37,13 +40,11 @@ class System:
     """A root file system that a sandbox can write to.
 
     Attributes:
-        name: The image's name.
-        label: Tells apart what layers are on top of.
+        label: Tells apart what written layers are on top of; no path of the host.
         overlays: What is mounted, in this order.
         env: Variables of every command.
     """
 
-    name: str
     label: str
     overlays: tuple[Overlay, ...]
     env: Mapping[str, str] = field(default_factory=dict)
@@ -56,7 +57,5 @@ class System:
     @classmethod
     def read(cls, told: dict[str, Any]) -> "System":
         """Reads what `dataclasses.asdict` has made of one."""
-        overlays = tuple(
-            Overlay(one["at"], tuple(one["lowers"]), one["folders"]) for one in told["overlays"]
-        )
-        return cls(told["name"], told["label"], overlays, told["env"])
+        overlays = tuple(Overlay(one["at"], tuple(one["lowers"]), one["folders"]) for one in told["overlays"])
+        return cls(told["label"], overlays, told["env"])
