@@ -19,6 +19,7 @@ from pydantic_settings import (
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
+ImageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 EngineName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
 
@@ -37,6 +38,10 @@ class SandboxSettings(Section):
         description="what sandboxes start from; default: the host's own system (bubblewrap) "
         "or debian:bookworm-slim (docker)",
     )
+    images: dict[ImageName, Path] = Field(
+        {}, description="folders with root file systems that sandboxes can be made of, by the names of images"
+    )
+    images_mib: Positive = Field(20 * 1024, description="disk for all imported images, in MiB")
     cpus: Annotated[float, Field(gt=0)] = Field(2.0, description="CPU cores of one sandbox")
     memory_mib: Positive = Field(1024, description="memory of one sandbox, in MiB")
     pids: Positive = Field(256, description="processes and threads of one sandbox")

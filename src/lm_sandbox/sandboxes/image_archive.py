@@ -1,7 +1,7 @@
 """Reads images out of archives: OCI image layouts, what `docker save` writes, and plain root file systems.
 
-https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md; an archive is hostile until the opposite
-is shown: nothing in it decides where on the host something is written, nor how much.
+An archive is hostile: nothing in it decides where on the host something is written, nor how much.
+https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md
 """
 
 import errno
@@ -14,15 +14,17 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from lm_sandbox.errors import Invalid, NoCapacity
-from lm_sandbox.sandboxes.image_layers import Layer, Unpacking
+from lm_sandbox.sandboxes.image_layers import Unpacking
 
 MOST_JSON_BYTES = 4 * 1024 * 1024
 MOST_LAYERS, MOST_DEPTH = 512, 4
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+BLOBS = "blobs/sha256/"
 BLOB = re.compile(r"sha256:([0-9a-f]{64})")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}=[^\0]{0,32768}")
 # What says who somebody is, which is not the image's to say.
@@ -74,16 +76,16 @@ def unpack_image(archive: Path, root: Path, most_bytes: int) -> Content:
             else:
                 digest, layers, config = _digest_of(archive), [], {}
                 with archive.open("rb") as file:
-                    unpacking.apply(Layer(file))
+                    unpacking.apply(file)
             for layer in layers:
                 with found.blob(layer) as file:
-                    unpacking.apply(Layer(file))
+                    unpacking.apply(file)
     except BROKEN as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise NoCapacity("There is no room for the image.") from error
         raise Invalid(
-            "This is no image that can be read: neither an OCI or Docker archive nor a root file system, their layers "
-            "plain or compressed with gzip, bzip2 or xz."
+            "This is no image that can be read: neither an OCI or Docker archive nor a root file system, "
+            "with layers that are plain or compressed with gzip, bzip2 or xz."
         ) from error
     return Content(digest, unpacking.size_bytes, _variables(config))
 
@@ -107,13 +109,14 @@ class _Archive:
         raw = self._read(manifest["Config"])
         return hashlib.sha256(raw).hexdigest(), _checked(list(manifest["Layers"])), json.loads(raw)
 
-    def blob(self, name: str) -> IO[bytes]:
+    def blob(self, name: str) -> BufferedReader:
         """Opens a layer, whose content is what its name says where the name says that.
 
         Raises:
             Invalid: it is not there, or not what it should be.
         """
-        if (wanted := name.rpartition("blobs/sha256/")[2]) != name:
+        wanted = _named_digest(name)
+        if wanted is not None:
             with self._open(name) as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
                     raise Invalid("The image is damaged: a layer is not what its digest says.")
@@ -136,7 +139,7 @@ class _Archive:
             index = content
         raise Invalid("The image has too many indexes in indexes.")
 
-    def _json(self, name: str) -> Any:
+    def _json(self, name: str) -> Any:  # noqa: ANN401 - what JSON is
         return json.loads(self._read(name))
 
     def _read(self, name: str) -> bytes:
@@ -150,16 +153,21 @@ class _Archive:
             raise Invalid("The image is damaged: its description is not what its digest says.")
         return raw
 
-    def _open(self, name: str) -> IO[bytes]:
+    def _open(self, name: str) -> BufferedReader:
         member = self._members.get(name)
         file = self._tar.extractfile(member) if member else None
-        if file is None:
+        if not isinstance(file, BufferedReader):
             raise Invalid("The image is damaged: something that it names is not in the archive.")
         return file
 
 
 def _blob(digest: str) -> str:
-    return f"blobs/sha256/{_hex(digest)}"
+    return BLOBS + _hex(digest)
+
+
+def _named_digest(name: str) -> str | None:
+    """Returns the digest that a file's name promises."""
+    return name.removeprefix(BLOBS) if name.startswith(BLOBS) else None
 
 
 def _hex(digest: str) -> str:

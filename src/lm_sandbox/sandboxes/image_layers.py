@@ -1,7 +1,7 @@
 """Puts the layers of an image on top of each other in one folder, as hostile as they may be.
 
-Every path is resolved by the kernel as if the folder were the root (openat2, RESOLVE_IN_ROOT), so that no link
-of an earlier layer leads out. Devices are left out, and so are the bits that change the user.
+Every path is resolved by the kernel as if the folder were the root (openat2, RESOLVE_IN_ROOT), so that no
+link of an earlier layer leads out. Devices are left out, and so are the bits that change the user.
 https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md
 """
 
@@ -10,7 +10,6 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -30,13 +29,6 @@ MOST_DEPTH = 256
 MOST_ID, NOBODY = 65535, 65534
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer: a tar archive, compressed or not."""
-
-    file: IO[bytes]
-
-
 class Unpacking:
     """A folder that layers are put into.
 
@@ -54,8 +46,8 @@ class Unpacking:
         self._made: set[str] = set()
         self.size_bytes = 0
 
-    def apply(self, layer: Layer) -> None:
-        """Puts a layer on top.
+    def apply(self, layer: IO[bytes]) -> None:
+        """Puts a layer on top: a tar archive, compressed or not.
 
         Raises:
             Invalid: it wants out of the folder.
@@ -66,11 +58,11 @@ class Unpacking:
         self._made = set()
         top = os.open(self._root, FOLDER_FLAGS)
         try:
-            with tarfile.open(fileobj=layer.file) as tar:
+            with tarfile.open(fileobj=layer) as tar:
                 while (member := tar.next()) is not None:
                     self._put(tar, member, top)
                     # It would remember every one.
-                    tar.members = []
+                    tar.members = []  # type: ignore[attr-defined]
         finally:
             os.close(top)
 

@@ -4,7 +4,9 @@ import json
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +15,8 @@ from lm_sandbox.errors import Conflict, ImageNotFound, Invalid, NoCapacity
 from lm_sandbox.sandboxes.image_archive import unpack_image
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+# What is half made for so long is nobody's any more.
+STALE_S = 86400.0
 ABOUT, ROOT, NEW = "image.json", "root", "new."
 
 
@@ -70,6 +74,7 @@ class ImageStore:
     def place(self) -> Path:
         """Returns a folder of its own for an archive that is about to come and what is unpacked from it."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._sweep()
         made = self._folder / f"{NEW}{secrets.token_hex(8)}"
         made.mkdir(mode=0o700)
         return made
@@ -133,7 +138,9 @@ class ImageStore:
         (self._folder / name).rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
 
-    def sweep(self) -> None:
+    def _sweep(self) -> None:
         """Removes what a killed server has left half made."""
         for path in self._folder.glob(f"{NEW}*"):
-            shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > STALE_S:
+                    shutil.rmtree(path, ignore_errors=True)

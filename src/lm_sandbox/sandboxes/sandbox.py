@@ -15,6 +15,7 @@ from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
 from lm_sandbox.sandboxes.limits import Limits
 from lm_sandbox.sandboxes.shell_book import ShellBook
 from lm_sandbox.sandboxes.terminal_book import TerminalBook
+from lm_sandbox.sandboxes.user import User
 
 
 class SandboxState(StrEnum):
@@ -123,6 +124,7 @@ class NewCommand:
         detach: Whether ending it spares what has left its process group.
         lasting: Whether it goes on when the server is killed.
         checkpoint: The snapshot of the files as they were before it.
+        user: Who it runs as.
     """
 
     command: str | tuple[str, ...]
@@ -134,6 +136,7 @@ class NewCommand:
     detach: bool = False
     lasting: bool = False
     checkpoint: str | None = None
+    user: User = User.SANDBOX
 
 
 @dataclass(slots=True)

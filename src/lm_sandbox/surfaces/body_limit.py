@@ -1,6 +1,7 @@
 """Refuses request bodies that are too large, before they are read into memory."""
 
 import re
+from collections.abc import Sequence
 
 from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,7 +18,7 @@ class BodyLimit:
         streamed: Paths whose bodies never stand in memory, and which have bounds of their own.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, streamed: re.Pattern[str]) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, streamed: Sequence[re.Pattern[str]]) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._streamed = streamed
@@ -44,7 +45,7 @@ class BodyLimit:
         await self._app(scope, counted, send)
 
     def _is_streamed(self, scope: Scope) -> bool:
-        return scope["method"] == "PUT" and self._streamed.fullmatch(scope["path"]) is not None
+        return scope["method"] == "PUT" and any(one.fullmatch(scope["path"]) for one in self._streamed)
 
     def _message(self) -> str:
         return f"The request body is over {self._max_bytes} bytes."

@@ -31,8 +31,8 @@ CONTAINER_FIX = (
     "--security-opt systempaths=unconfined (and apparmor=unconfined where AppArmor is on)"
 )
 ONLY_ROOT = (
-    "A sandbox with an image has users of its own, which only a server that runs as root can give it; leave the "
-    "image out, run the server as root, or take the docker driver"
+    "A sandbox with an image has users of its own, which only a server that runs as root can give it; "
+    "leave the image out, run the server as root, or take the docker driver"
 )
 IMAGES_SINCE = (5, 19)
 ATTEMPT = (
@@ -156,16 +156,19 @@ def _cpu_controller() -> Check:
     return Check(name, ok=False, detail=detail, fix=CPU_FIX, required=False)
 
 
-def _images() -> Check:
-    name = "images"
+def obstacle_to_images() -> str | None:
+    """Says why sandboxes can have no images on this host, with the remedy; None where they can."""
     if os.geteuid() != 0:
-        return Check(
-            name, ok=False, detail="only for a server that runs as root", fix=ONLY_ROOT, required=False
-        )
-    release = os.uname().release
-    if tuple(int(part) for part in re.findall(r"\d+", release)[:2]) < IMAGES_SINCE:
-        fix = "Take a kernel that can mount with other ids below an overlay: Linux 5.19 or newer"
-        return Check(name, ok=False, detail=f"Linux {release} is too old", fix=fix, required=False)
+        return ONLY_ROOT
+    if tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2]) < IMAGES_SINCE:
+        return "Images need a kernel that can mount with other ids below an overlay: Linux 5.19 or newer"
+    return None
+
+
+def _images() -> Check:
+    name, obstacle = "images", obstacle_to_images()
+    if obstacle is not None:
+        return Check(name, ok=False, detail="sandboxes have no images", fix=obstacle, required=False)
     return Check(name, ok=True, detail="sandboxes with systems that they can write to", required=False)
 
 

@@ -1,4 +1,4 @@
-"""The host's own system as an image: what everybody may read of it, and nothing that tells of the host's users.
+"""The host's own system as an image: what everybody may read of it, and nothing that tells of its users.
 
 Programs and the package manager's list of them come from the host as they are, below a layer that hides what
 not everybody may read: a sandbox's root may read all that is left. The rest of the root file system is made.
@@ -18,18 +18,19 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.additions import Additions, write_e
 from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import LINKS, SHARED_ETC, HostView
 from lm_sandbox.sandboxes.drivers.bubblewrap.system import FOLDERS, HOST, Overlay, System
 
-# What package managers and maintainer scripts want on top.
+# What package managers and maintainer scripts want on top; not the hooks of packages set up elsewhere.
 MORE_ETC = (
-    "adduser.conf", "apt/apt.conf.d", "apt/keyrings", "apt/preferences.d", "apt/sources.list",
-    "apt/sources.list.d", "apt/trusted.gpg.d", "debconf.conf", "deluser.conf", "dpkg", "gai.conf", "host.conf",
+    "adduser.conf", "apt/keyrings", "apt/preferences.d", "apt/sources.list", "apt/sources.list.d",
+    "apt/trusted.gpg.d", "debconf.conf", "deluser.conf", "dpkg/origins", "gai.conf", "host.conf",
     "login.defs", "pam.conf", "pam.d", "pip.conf", "rpc", "security", "skel", "ucf.conf", "xattr.conf",
 )  # fmt: skip
 MADE = (
-    "etc", "media", "mnt", "opt", "run", "run/lock", "srv", "sys", "usr", "var", "var/backups", "var/cache",
-    "var/cache/apt", "var/cache/apt/archives", "var/cache/apt/archives/partial", "var/cache/debconf", "var/lib",
+    "etc", "etc/apt", "etc/apt/apt.conf.d", "etc/dpkg", "etc/dpkg/dpkg.cfg.d", "media", "mnt", "opt", "run",
+    "run/lock", "srv", "sys", "usr", "var", "var/backups", "var/cache", "var/cache/apt",
+    "var/cache/apt/archives", "var/cache/apt/archives/partial", "var/cache/debconf", "var/lib",
     "var/lib/apt", "var/lib/apt/lists", "var/lib/apt/lists/partial", "var/lib/apt/mirrors",
-    "var/lib/apt/mirrors/partial", "var/lib/misc", "var/local", "var/log", "var/log/apt", "var/mail", "var/opt",
-    "var/spool",
+    "var/lib/apt/mirrors/partial", "var/lib/misc", "var/local", "var/log", "var/log/apt", "var/mail",
+    "var/opt", "var/spool",
 )  # fmt: skip
 DPKG = "/var/lib/dpkg"
 # A password in an address, as in `deb https://NAME:PASSWORD@host/`.
@@ -158,7 +159,6 @@ def _of_packages(accounts: Path) -> str:
     """Returns the users or groups that packages have made; whom the host belongs to is not told."""
     lines = []
     for line in accounts.read_text(errors="replace").splitlines():
-        name, _, number, *_ = line.split(":")
         number = "".join(line.split(":")[2:3])
         if number.isdecimal() and (int(number) < FIRST_PERSON or int(number) == NOBODY):
             # The members of a group may be people.

@@ -1,4 +1,4 @@
-"""The files of a sandbox with an image: its places and the layers on top of the image, saved, loaded, compared.
+"""The files of a sandbox with an image: its places and the layers on top, saved, loaded and compared.
 
 Only while nothing in the sandbox runs, and by way of its storage: its own root may have put links in the
 place of what leads to its places from inside.
@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lm_sandbox.errors import Conflict
 from lm_sandbox.sandboxes.driver import ChangeKind, FileChange
@@ -159,12 +159,10 @@ class Written:
         return next((there for there in found if there is not None), False)
 
     def _hides(self, path: str) -> bool:
-        above = os.path.dirname(path)
-        while above:
+        for above in map(str, PurePosixPath(path).parents):
             entry = self.entries.get(above)
             if above in self.opaque or (entry is not None and not entry.is_folder):
                 return True
-            above = os.path.dirname(above)
         return False
 
 

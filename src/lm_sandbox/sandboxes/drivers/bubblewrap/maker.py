@@ -50,8 +50,8 @@ KEEP = (
 INIT = ("/proc/self/fd/{keeper}", "-c", KEEP)
 DISABLE_USERNS_SINCE = (0, 8)
 NO_LAYERS = (
-    "This host cannot mount a system that a sandbox could write to; Linux 5.19 or newer is needed, and images "
-    "on ext4, xfs or btrfs"
+    "This host cannot mount a system that a sandbox could write to; that needs Linux 5.19 or newer, and "
+    "images on ext4, xfs or btrfs"
 )
 
 
