@@ -30,8 +30,11 @@ needs_images = pytest.mark.skipif(obstacle_to_images() is not None, reason="this
 BUSYBOX = Path("/bin/busybox")
 
 
-def driver_with_images(folder: Path, roots: Mapping[str, Path] | None = None) -> BubblewrapDriver:
-    return BubblewrapDriver(images=ImagePlaces(roots or {}, store_in(folder), folder / "additions"))
+def driver_with_images(
+    folder: Path, roots: Mapping[str, Path] | None = None, default: str | None = None
+) -> BubblewrapDriver:
+    places = ImagePlaces(roots or {}, store_in(folder), folder / "additions")
+    return BubblewrapDriver(images=places, default_image=default)
 
 
 def store_in(folder: Path) -> ImageStore:
@@ -109,10 +112,26 @@ def make_root(folder: Path) -> Path:
     (folder / "bin").mkdir(parents=True)
     (folder / "bin/busybox").write_bytes(BUSYBOX.read_bytes())
     (folder / "bin/busybox").chmod(0o755)
-    for name in ("sh", "cat", "ls", "id", "touch", "mkdir", "rm", "ln", "chmod", "chown", "mv", "stat", "env"):
+    for name in (
+        "sh",
+        "cat",
+        "ls",
+        "id",
+        "touch",
+        "mkdir",
+        "rm",
+        "ln",
+        "chmod",
+        "chown",
+        "mv",
+        "stat",
+        "env",
+    ):
         (folder / "bin" / name).symlink_to("busybox")
     (folder / "etc").mkdir()
-    (folder / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000::/home/node:/bin/sh\n")
+    (folder / "etc/passwd").write_text(
+        "root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000::/home/node:/bin/sh\n"
+    )
     (folder / "etc/group").write_text("root:x:0:\nnode:x:1000:\n")
     return folder
 

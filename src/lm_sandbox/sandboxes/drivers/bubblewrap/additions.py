@@ -51,12 +51,12 @@ def write_etc(etc: Path, passwd: str, group: str) -> None:
 
 
 def _with_sandbox(text: str, own: str) -> str:
-    """Returns a list of users or groups in which the sandbox's user is nobody else's."""
+    """Returns a list of users or groups in which the sandbox's user is nobody else's, and needs no shadow."""
     taken = str(SANDBOX_UID)
-    lines = [line for line in text.splitlines() if line.startswith("sandbox:") is False]
+    lines = [line for line in text.splitlines() if not line.startswith("sandbox:")]
     kept = [line for line in lines if line.split(":")[2:3] != [taken]]
     names = {line.split(":")[0] for line in kept}
-    added = [line for line in own.splitlines() if line.split(":")[0] not in names]
+    added = [line.replace(":x:", ":*:", 1) for line in own.splitlines() if line.split(":")[0] not in names]
     return "\n".join([*kept, *added]) + "\n"
 
 

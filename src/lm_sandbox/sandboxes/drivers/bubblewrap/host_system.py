@@ -161,6 +161,7 @@ def _of_packages(accounts: Path) -> str:
     for line in accounts.read_text(errors="replace").splitlines():
         number = "".join(line.split(":")[2:3])
         if number.isdecimal() and (int(number) < FIRST_PERSON or int(number) == NOBODY):
-            # The members of a group may be people.
-            lines.append(re.sub(r":[^:]*$", ":", line) if accounts.name == "group" else line)
+            # The members of a group may be people, and the file with the passwords stays on the host.
+            shown = re.sub(r":[^:]*$", ":", line) if accounts.name == "group" else line
+            lines.append(shown.replace(":x:", ":*:", 1))
     return "\n".join(lines)
