@@ -35,8 +35,8 @@ class SandboxSettings(Section):
     driver: Literal["bubblewrap", "docker"] = Field("bubblewrap", description="what makes sandboxes")
     image: str | None = Field(
         None,
-        description="what sandboxes start from; default: the host's own system (bubblewrap) "
-        "or debian:bookworm-slim (docker)",
+        description="what sandboxes start from that name no image; default: the host's own system, read-only "
+        "(bubblewrap) or debian:bookworm-slim (docker)",
     )
     images: dict[ImageName, Path] = Field(
         {}, description="folders with root file systems that sandboxes can be made of, by the names of images"

@@ -163,9 +163,8 @@ async def test_going_back_undoes_again_and_again(driver: BubblewrapDriver, run: 
         assert int(await text(run, "ls /usr/share/doc | wc -l")) > 10
 
 
-async def test_files_of_one_image_do_not_go_onto_another(
-    driver: BubblewrapDriver, run: Run, tmp_path: Path
-) -> None:
+async def test_files_of_one_image_do_not_go_onto_another(driver: BubblewrapDriver, tmp_path: Path) -> None:
+    await driver.create(BOX, HOST_SPEC)
     await driver.save(BOX, tmp_path / "saved")
     for number, spec in enumerate((SMALL_SPEC, SandboxSpec(limits=ROOMY))):
         other = SandboxId(f"sb_{number}")
