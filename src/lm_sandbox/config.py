@@ -39,7 +39,7 @@ class SandboxSettings(Section):
         "(bubblewrap) or debian:bookworm-slim (docker)",
     )
     images: dict[ImageName, Path] = Field(
-        {}, description="folders with root file systems that sandboxes can be made of, by the names of images"
+        {}, description="a folder with a root file system, for the image of this name"
     )
     images_mib: Positive = Field(20 * 1024, description="disk for all imported images, in MiB")
     cpus: Annotated[float, Field(gt=0)] = Field(2.0, description="CPU cores of one sandbox")
