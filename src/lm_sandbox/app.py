@@ -10,8 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from lm_sandbox import __version__
+from lm_sandbox.agent.background import BackgroundRuns
 from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
+from lm_sandbox.agent.run_store import RunStore
+from lm_sandbox.agent.uploads import Uploads
 from lm_sandbox.config import Settings
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.local_key import LocalKey
@@ -46,10 +49,13 @@ from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.storage.database import Database
 from lm_sandbox.surfaces import health, seed
+from lm_sandbox.surfaces.anthropic import routes as anthropic
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of, problem
+from lm_sandbox.surfaces.mcp import routes as mcp
+from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
 from lm_sandbox.surfaces.native import (
     commands,
     engines,
@@ -64,16 +70,25 @@ from lm_sandbox.surfaces.native import (
     terminal_sockets,
     terminals,
 )
-from lm_sandbox.surfaces.openai import chat, models
+from lm_sandbox.surfaces.ollama import embedding, generating, library
+from lm_sandbox.surfaces.openai import chat, models, plain
+from lm_sandbox.surfaces.openai import files as uploads
+from lm_sandbox.surfaces.openai.containers import files as container_files
+from lm_sandbox.surfaces.openai.containers import routes as containers
 from lm_sandbox.surfaces.openai.responses import routes as responses
 from lm_sandbox.surfaces.origins import Origins
 from lm_sandbox.surfaces.swagger import add_swagger
 
+# What a form has besides its file.
+FORM_BYTES = 1024 * 1024
 DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
-MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER)
+MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER, plain.ROUTER)
 ROUTERS = (
     # Routes are tried in order, and these are asked the most.
     *MODEL_ROUTERS,
+    uploads.ROUTER,
+    containers.ROUTER,
+    container_files.ROUTER,
     sandboxes.ROUTER,
     commands.ROUTER,
     shells.ROUTER,
@@ -87,10 +102,14 @@ ROUTERS = (
     terminals.ROUTER,
     terminal_sockets.ROUTER,
     engines.ROUTER,
+    mcp.ROUTER,
     seed.ROUTER,
     health.ROUTER,
+    anthropic.ROUTER,
+    generating.ROUTER,
+    embedding.ROUTER,
+    library.ROUTER,
 )
-STREAMED = (files.STREAMED, images.STREAMED)
 ENGINE_IMAGES = "The docker driver takes the images of its engine; use 'docker pull' or 'docker load'"
 LM_STUDIO_START = "Start LM Studio and switch its server on (Developer, or 'lms server start')."
 
@@ -149,7 +168,13 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         records = SandboxStore(database)
         service = SandboxService(driver, settings.sandbox, store, records, spool, networks=networks)
         service = await exits.enter_async_context(service)
+        runs = await exits.enter_async_context(RunStore(database, settings.agent.runs_kept_days))
+        background = await exits.enter_async_context(BackgroundRuns(settings.agent.background_runs))
+        most, largest = settings.agent.uploads_mib * MIB, settings.agent.upload_mib * MIB
+        handed_in = Uploads(database, settings.data_dir / "uploads", most, largest)
         opened = Terminals(service, driver, networks, settings.sandbox)
+        conversations = Conversations(service, settings.agent.conversation_idle_s)
+        mcp_endpoint = McpEndpoint(service, conversations, settings)
         inside.state.services = services = Services(
             keys=keys,
             sandboxes=service,
@@ -158,12 +183,16 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             models=registry,
             chat=client,
             agent=AgentLoop(registry, client, service, settings.agent),
-            conversations=Conversations(service),
+            conversations=conversations,
+            runs=runs,
+            background=background,
+            uploads=await exits.enter_async_context(handed_in),
             links=PortLinks(),
             ports=Ports(service, driver),
             shells=await exits.enter_async_context(Shells(service)),
             terminals=await exits.enter_async_context(opened),
             origins=Origins(settings.allowed_origins),
+            mcp=await exits.enter_async_context(mcp_endpoint),
         )
         yield services
 
@@ -220,7 +249,7 @@ def build_registry(settings: Settings, leases: GpuLeases | None = None) -> Model
     )
     found: list[Engine] = [
         *(OpenAIEngine(upstream_of(name, engine)) for name, engine in settings.engines.items()),
-        OllamaEngine(upstream.ollama_url, upstream.probe_timeout_s),
+        OllamaEngine(upstream.ollama_url, upstream.probe_timeout_s, upstream.ollama_api_key),
         OpenAIEngine(lm_studio),
         LlamaCppEngine(settings.llamacpp, models_dir(settings), leases=leases),
     ]
@@ -233,7 +262,12 @@ def models_dir(settings: Settings) -> Path:
 
 
 def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -> FastAPI:
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, streamed=STREAMED)
+    bounds = {
+        files.STREAMED: None,
+        images.STREAMED: None,
+        uploads.UPLOADED: settings.agent.upload_mib * MIB + FORM_BYTES,
+    }
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, others=bounds)
     for error in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _as_problem)
     for router in routers:

@@ -147,6 +147,7 @@ class UpstreamSettings(Section):
     """Engines that run on their own and are found on this machine."""
 
     ollama_url: str = Field("http://127.0.0.1:11434", description="where Ollama is looked for")
+    ollama_api_key: SecretStr | None = Field(None, description="where a proxy in front of Ollama wants one")
     lmstudio_url: str = Field("http://127.0.0.1:1234", description="where LM Studio is looked for")
     probe_timeout_s: PositiveSeconds = Field(0.5, description="how long a look may take")
 
@@ -164,14 +165,19 @@ class AgentSettings(Section):
     """Bounds of one run of the tool loop."""
 
     max_steps: Positive = Field(12, description="model turns in one run")
+    max_commands: Positive = Field(50, description="commands in one run")
     max_wall_s: PositiveSeconds = Field(600.0, description="wall time of one run")
     max_tool_output_chars: Positive = Field(
         16_000, description="characters of one output that the model sees"
     )
     command_timeout_s: PositiveSeconds = Field(60.0, description="wall time of one command")
     conversation_idle_s: PositiveSeconds = Field(
-        1800.0, description="how long a conversation keeps its sandbox"
+        1800.0, description="how long a conversation that rests keeps its sandbox"
     )
+    background_runs: Positive = Field(16, description="runs of one caller in the background at once")
+    runs_kept_days: Positive = Field(30, description="how long stored runs are kept")
+    uploads_mib: Positive = Field(10_240, description="disk that uploaded files may take together, in MiB")
+    upload_mib: Positive = Field(512, description="size of one uploaded file, in MiB")
 
 
 class OwnDotEnv(DotEnvSettingsSource):
@@ -205,7 +211,8 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     allowed_origins: tuple[str, ...] = Field(
-        (), description="web pages from these, such as `https://tools.example`, may open terminals"
+        (),
+        description="web pages from these, such as `https://tools.example`, may open terminals and use MCP",
     )
     default_model: str | None = Field(None, description="the model that `run` and `auto` use")
     max_body_bytes: Positive = Field(16 * 1024 * 1024, description="the largest request body")

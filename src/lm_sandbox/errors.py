@@ -2,7 +2,8 @@
 
     LmSandboxError
     ├── Invalid             bad input, names the field          422
-    │   └── TooLarge        over a size limit                   413
+    │   ├── TooLarge        over a size limit                   413
+    │   └── NotHonoured     known, but nothing here does it     400
     ├── Unauthenticated     no key, or one that does not match  401
     ├── Forbidden           a key without the needed scope      403
     │   └── EgressDenied        the sandbox's policy refuses it
@@ -29,6 +30,7 @@
     ├── LimitReached        a limit of the sandbox is hit       507
     ├── QuotaReached        as many as you may have             429
     ├── UpstreamError       the engine answered with an error   its own status or 502
+    │   ├── ContextTooLong      the prompt is longer than the model's context    400
     │   └── Unreachable         nothing answers at the other end
     └── ModelFailed         the model cannot be loaded          422
         └── DoesNotFit          this machine is too small for it
@@ -47,6 +49,7 @@ class ErrorKind(StrEnum):
 
     INVALID = "invalid"
     TOO_LARGE = "too_large"
+    NOT_HONOURED = "not_honoured"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
@@ -85,6 +88,13 @@ class TooLarge(Invalid):
 
     kind = ErrorKind.TOO_LARGE
     code = "too_large"
+
+
+class NotHonoured(Invalid):
+    """The input would change the result, and nothing here does what it asks for."""
+
+    kind = ErrorKind.NOT_HONOURED
+    code = "unsupported_parameter"
 
 
 class Unauthenticated(LmSandboxError):
@@ -268,6 +278,22 @@ class UpstreamError(LmSandboxError):
     def __init__(self, message: str, *, status: int = 502) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ContextTooLong(UpstreamError):
+    """The prompt is longer than what the model can read; nothing is cut in silence."""
+
+    code = "context_too_long"
+
+    def __init__(self, prompt_tokens: int, context_tokens: int) -> None:
+        super().__init__(
+            # Agents look for these words to know that they have to shorten the conversation.
+            f"The prompt is too long: {prompt_tokens} tokens > {context_tokens} maximum; "
+            "shorten it, or give the model more (llamacpp.context_tokens).",
+            status=400,
+        )
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
 
 
 class Unreachable(UpstreamError):

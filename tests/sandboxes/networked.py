@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from lm_sandbox.sandboxes.limits import MIB, Limits
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.sandbox import Change, NewCommand, NewSandbox
 from lm_sandbox.sandboxes.sandbox_store import SandboxStore
+from lm_sandbox.sandboxes.secrets import DomainSecret
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.snapshots import Snapshots
@@ -76,10 +78,12 @@ async def box(
     mode: EgressMode = EgressMode.ALLOWLIST,
     driver: SandboxDriver | None = None,
     new: NewSandbox | None = None,
+    secrets: tuple[DomainSecret, ...] = (),
+    trust: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Box]:
     table = Table()
     driver = driver or BubblewrapDriver()
-    networks = Networks(driver, resolve=table)
+    networks = Networks(driver, resolve=table, trust=trust)
     async with (
         TemporaryDirectory() as folder,
         Database(Path(folder) / "test.db") as database,
@@ -93,6 +97,8 @@ async def box(
             networks=networks,
         ) as service,
     ):
-        wanted = replace(new or NewSandbox(limits=SMALL), egress=EgressPolicy.parse(mode, rules))
+        wanted = replace(
+            new or NewSandbox(limits=SMALL), egress=EgressPolicy.parse(mode, rules), secrets=secrets
+        )
         made = await service.create(OWNER, wanted)
         yield Box(service, made.id, table, Snapshots(service, driver, snapshots))

@@ -9,6 +9,7 @@ from lm_sandbox import __version__
 from lm_sandbox.cli.image_verbs import IMAGES
 from lm_sandbox.cli.model_verbs import MODELS
 from lm_sandbox.cli.program import FAILED, AsJson, complain, finish, load_settings
+from lm_sandbox.cli.run_verbs import RUNS
 from lm_sandbox.cli.scope import enter_scope
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(sandbox, name="sandbox")
 app.add_typer(IMAGES, name="images")
 app.add_typer(MODELS, name="models")
+app.add_typer(RUNS, name="runs")
 
 
 @app.command()
@@ -68,6 +70,22 @@ def serve(
         return 0
 
     finish(forever)
+
+
+@app.command("mcp")
+def serve_mcp(
+    url: Annotated[
+        str | None, typer.Option(help="A server elsewhere; its key in LM_SANDBOX_API_KEY.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--sandbox", help="Work in the sandbox of this name, and leave it there.")
+    ] = None,
+) -> None:
+    """Serve MCP on standard input and output, to a program that starts this one."""
+    from lm_sandbox.cli.mcp import serve_stdio  # noqa: PLC0415
+
+    enter_scope()
+    finish(partial(serve_stdio, load_settings(), url, name))
 
 
 @app.command()

@@ -40,6 +40,7 @@ from lm_sandbox.sandboxes.sandbox import (
     Selection,
 )
 from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
+from lm_sandbox.sandboxes.secrets import check_secrets
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.survivors import survivors, sweep
 
@@ -113,7 +114,7 @@ class SandboxService:
         Raises:
             Forbidden: the principal lacks the scope.
             Conflict: the principal has one of this name, or the snapshot is of another image.
-            Invalid: a limit is over the server's, or there is no such image.
+            Invalid: a limit is over the server's, a secret cannot be used, or there is no such image.
             SnapshotNotFound: the principal has no such snapshot to start from.
             NoCapacity: as many as allowed exist.
             Unsupported: this host gives no sandbox an image.
@@ -121,6 +122,7 @@ class SandboxService:
         """
         principal.require(Scope.SANDBOXES)
         limits = admit_limits(new.limits, self._settings)
+        check_secrets(new.secrets, new.egress)
         origin = await self._snapshots.find(principal, new.snapshot) if new.snapshot else None
         if origin is not None and new.image is None:
             new = replace(new, image=origin.image)
@@ -130,6 +132,7 @@ class SandboxService:
             sandbox.enforced = await self._driver.create(sandbox.id, spec)
             if origin is not None:
                 await self._driver.load(sandbox.id, self._snapshots.folder(origin.id))
+            await self._networks.give_secrets(sandbox.id, new.secrets)
             await self._set_egress(principal, sandbox, new.egress)
             sandbox.state = SandboxState.RUNNING
             await self._records.add(SandboxRecord.of(sandbox))

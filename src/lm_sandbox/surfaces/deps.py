@@ -9,8 +9,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import HTTPConnection
 
+from lm_sandbox.agent.background import BackgroundRuns
 from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
+from lm_sandbox.agent.run_store import RunStore
+from lm_sandbox.agent.uploads import Uploads
 from lm_sandbox.errors import Unauthenticated
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.port_links import PortLinks
@@ -23,6 +26,7 @@ from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
+from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
 from lm_sandbox.surfaces.origins import Origins
 
 
@@ -38,11 +42,15 @@ class Services:
     chat: ChatClient
     agent: AgentLoop
     conversations: Conversations
+    runs: RunStore
+    background: BackgroundRuns
+    uploads: Uploads
     links: PortLinks
     ports: Ports
     shells: Shells
     terminals: Terminals
     origins: Origins
+    mcp: McpEndpoint
 
 
 def get_services(connection: HTTPConnection) -> Services:

@@ -15,7 +15,7 @@ from lm_sandbox.surfaces.native.transfers import receive_body
 
 ROUTER = APIRouter(prefix="/v1/images", tags=["images"], route_class=route_class(problem))
 # What is sent to these goes to disk as it comes, and `sandbox.images_mib` bounds it.
-STREAMED = re.compile(r"/v1/images/[^/]+")
+STREAMED = re.compile(r"PUT /v1/images/[^/]+")
 
 
 class ImageOut(BaseModel):
