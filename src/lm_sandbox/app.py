@@ -29,9 +29,14 @@ from lm_sandbox.models.gpu_leases import GpuLeases
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.admission import default_limits
 from lm_sandbox.sandboxes.driver import SandboxDriver
+from lm_sandbox.sandboxes.drivers.bubblewrap.checks import obstacle_to_images
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
+from lm_sandbox.sandboxes.drivers.bubblewrap.system import HOST
+from lm_sandbox.sandboxes.drivers.bubblewrap.systems import ImagePlaces
 from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm
 from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
+from lm_sandbox.sandboxes.image_store import ImageStore
+from lm_sandbox.sandboxes.images import ImageKind, Images, Offer
 from lm_sandbox.sandboxes.inside.launch import Recovery
 from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.network import Networks
@@ -56,6 +61,7 @@ from lm_sandbox.surfaces.native import (
     engines,
     events,
     files,
+    images,
     port_sockets,
     ports,
     sandboxes,
@@ -87,6 +93,7 @@ ROUTERS = (
     commands.ROUTER,
     shells.ROUTER,
     snapshots.ROUTER,
+    images.ROUTER,
     events.ROUTER,
     files.ROUTER,
     ports.LINKS,
@@ -103,6 +110,7 @@ ROUTERS = (
     embedding.ROUTER,
     library.ROUTER,
 )
+ENGINE_IMAGES = "The docker driver takes the images of its engine; use 'docker pull' or 'docker load'"
 LM_STUDIO_START = "Start LM Studio and switch its server on (Developer, or 'lms server start')."
 
 
@@ -171,6 +179,7 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             keys=keys,
             sandboxes=service,
             snapshots=Snapshots(service, driver, store),
+            images=build_images(settings, service),
             models=registry,
             chat=client,
             agent=AgentLoop(registry, client, service, settings.agent),
@@ -201,7 +210,27 @@ def build_driver(settings: Settings) -> SandboxDriver:
     warm = Warm(sandbox.warm, default_limits(sandbox)) if sandbox.warm else None
     wait_s = sandbox.recovery_s
     recovery = Recovery(settings.data_dir / "launchers", wait_s) if wait_s else None
-    return BubblewrapDriver(require_cgroups=sandbox.require_cgroups, warm=warm, recovery=recovery)
+    folder = settings.data_dir / "image-additions"
+    return BubblewrapDriver(
+        require_cgroups=sandbox.require_cgroups,
+        warm=warm,
+        recovery=recovery,
+        images=ImagePlaces(sandbox.images, image_store(settings), folder),
+        default_image=sandbox.image,
+    )
+
+
+def image_store(settings: Settings) -> ImageStore:
+    """Builds what keeps the images that were imported."""
+    taken = frozenset({HOST, *settings.sandbox.images})
+    return ImageStore(settings.data_dir / "images", settings.sandbox.images_mib * MIB, taken)
+
+
+def build_images(settings: Settings, service: SandboxService) -> Images:
+    """Builds what lists, imports and removes images."""
+    given = {HOST: ImageKind.HOST, **dict.fromkeys(settings.sandbox.images, ImageKind.FOLDER)}
+    obstacle = ENGINE_IMAGES if settings.sandbox.driver == "docker" else obstacle_to_images()
+    return Images(image_store(settings), Offer(given, obstacle), service)
 
 
 def build_registry(settings: Settings, leases: GpuLeases | None = None) -> ModelRegistry:
@@ -233,7 +262,11 @@ def models_dir(settings: Settings) -> Path:
 
 
 def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -> FastAPI:
-    bounds = {files.STREAMED: None, uploads.UPLOADED: settings.agent.upload_mib * MIB + FORM_BYTES}
+    bounds = {
+        files.STREAMED: None,
+        images.STREAMED: None,
+        uploads.UPLOADED: settings.agent.upload_mib * MIB + FORM_BYTES,
+    }
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, others=bounds)
     for error in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _as_problem)

@@ -19,6 +19,7 @@ from pydantic_settings import (
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
+ImageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 EngineName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
 
@@ -34,9 +35,13 @@ class SandboxSettings(Section):
     driver: Literal["bubblewrap", "docker"] = Field("bubblewrap", description="what makes sandboxes")
     image: str | None = Field(
         None,
-        description="what sandboxes start from; default: the host's own system (bubblewrap) "
-        "or debian:bookworm-slim (docker)",
+        description="what sandboxes start from that name no image; default: the host's own system, read-only "
+        "(bubblewrap) or debian:bookworm-slim (docker)",
     )
+    images: dict[ImageName, Path] = Field(
+        {}, description="a folder with a root file system, for the image of this name"
+    )
+    images_mib: Positive = Field(20 * 1024, description="disk for all imported images, in MiB")
     cpus: Annotated[float, Field(gt=0)] = Field(2.0, description="CPU cores of one sandbox")
     memory_mib: Positive = Field(1024, description="memory of one sandbox, in MiB")
     pids: Positive = Field(256, description="processes and threads of one sandbox")

@@ -13,6 +13,7 @@
     │   ├── ShellNotFound
     │   ├── TerminalNotFound
     │   ├── SnapshotNotFound
+    │   ├── ImageNotFound
     │   ├── FileNotThere
     │   └── ModelNotFound   carries the names that exist
     ├── Gone                it was deleted                      410
@@ -151,6 +152,12 @@ class SnapshotNotFound(NotFound):
     """No snapshot of the caller has this id."""
 
     code = "snapshot_not_found"
+
+
+class ImageNotFound(NotFound):
+    """No imported image has this name."""
+
+    code = "image_not_found"
 
 
 class FileNotThere(NotFound):

@@ -5,7 +5,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from lm_sandbox.sandboxes.sandbox_store import SandboxStore
 from lm_sandbox.sandboxes.secrets import DomainSecret
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
+from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.storage.database import Database
 
 OWNER = Principal("anna", "Anna", frozenset({Scope.SANDBOXES, Scope.MODELS}))
@@ -54,6 +55,7 @@ class Box:
     service: SandboxService
     id: str
     table: Table
+    snapshots: Snapshots
 
     async def run(self, command: str, stdin: bytes | None = None) -> CommandResult:
         return await self.service.run(OWNER, self.id, NewCommand(command, stdin=stdin, timeout_s=60.0))
@@ -75,6 +77,7 @@ async def box(
     *rules: str,
     mode: EgressMode = EgressMode.ALLOWLIST,
     driver: SandboxDriver | None = None,
+    new: NewSandbox | None = None,
     secrets: tuple[DomainSecret, ...] = (),
     trust: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Box]:
@@ -84,7 +87,7 @@ async def box(
     async with (
         TemporaryDirectory() as folder,
         Database(Path(folder) / "test.db") as database,
-        SnapshotStore(database, Path(folder) / "snapshots", MIB) as snapshots,
+        SnapshotStore(database, Path(folder) / "snapshots", 512 * MIB) as snapshots,
         SandboxService(
             driver,
             SandboxSettings(),
@@ -94,6 +97,8 @@ async def box(
             networks=networks,
         ) as service,
     ):
-        new = NewSandbox(limits=SMALL, egress=EgressPolicy.parse(mode, rules), secrets=secrets)
-        made = await service.create(OWNER, new)
-        yield Box(service, made.id, table)
+        wanted = replace(
+            new or NewSandbox(limits=SMALL), egress=EgressPolicy.parse(mode, rules), secrets=secrets
+        )
+        made = await service.create(OWNER, wanted)
+        yield Box(service, made.id, table, Snapshots(service, driver, snapshots))

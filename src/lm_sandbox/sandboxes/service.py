@@ -113,16 +113,19 @@ class SandboxService:
 
         Raises:
             Forbidden: the principal lacks the scope.
-            Conflict: the principal has one of this name.
-            Invalid: a limit is over the server's, or a secret cannot be used.
+            Conflict: the principal has one of this name, or the snapshot is of another image.
+            Invalid: a limit is over the server's, a secret cannot be used, or there is no such image.
             SnapshotNotFound: the principal has no such snapshot to start from.
             NoCapacity: as many as allowed exist.
+            Unsupported: this host gives no sandbox an image.
             DriverUnavailable: the host refused.
         """
         principal.require(Scope.SANDBOXES)
         limits = admit_limits(new.limits, self._settings)
         check_secrets(new.secrets, new.egress)
         origin = await self._snapshots.find(principal, new.snapshot) if new.snapshot else None
+        if origin is not None and new.image is None:
+            new = replace(new, image=origin.image)
         sandbox = self._registry.add(principal, new)
         try:
             spec = SandboxSpec(limits=limits, env=dict(new.env), image=new.image)
@@ -163,6 +166,10 @@ class SandboxService:
             Gone: it was deleted.
         """
         return self._registry.find(principal, sandbox_id)
+
+    def uses_image(self, name: str) -> bool:
+        """Whether anybody's sandbox is made of an image."""
+        return any(sandbox.image == name for sandbox in self._registry)
 
     async def change(self, principal: Principal, sandbox_id: str, change: Change) -> Sandbox:
         """Changes what can be changed while it lives.

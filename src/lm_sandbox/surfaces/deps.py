@@ -20,6 +20,7 @@ from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.registry import ModelRegistry
+from lm_sandbox.sandboxes.images import Images
 from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.shells import Shells
@@ -36,6 +37,7 @@ class Services:
     keys: KeyStore
     sandboxes: SandboxService
     snapshots: Snapshots
+    images: Images
     models: ModelRegistry
     chat: ChatClient
     agent: AgentLoop
