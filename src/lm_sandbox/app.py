@@ -10,8 +10,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from lm_sandbox import __version__
+from lm_sandbox.agent.background import BackgroundRuns
 from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
+from lm_sandbox.agent.run_store import RunStore
+from lm_sandbox.agent.uploads import Uploads
 from lm_sandbox.config import Settings
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.local_key import LocalKey
@@ -60,16 +63,24 @@ from lm_sandbox.surfaces.native import (
     terminal_sockets,
     terminals,
 )
-from lm_sandbox.surfaces.openai import chat, models
+from lm_sandbox.surfaces.openai import chat, models, plain
+from lm_sandbox.surfaces.openai import files as uploads
+from lm_sandbox.surfaces.openai.containers import files as container_files
+from lm_sandbox.surfaces.openai.containers import routes as containers
 from lm_sandbox.surfaces.openai.responses import routes as responses
 from lm_sandbox.surfaces.origins import Origins
 from lm_sandbox.surfaces.swagger import add_swagger
 
+# What a form has besides its file.
+FORM_BYTES = 1024 * 1024
 DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
-MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER)
+MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER, plain.ROUTER)
 ROUTERS = (
     # Routes are tried in order, and these are asked the most.
     *MODEL_ROUTERS,
+    uploads.ROUTER,
+    containers.ROUTER,
+    container_files.ROUTER,
     sandboxes.ROUTER,
     commands.ROUTER,
     shells.ROUTER,
@@ -143,8 +154,12 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         records = SandboxStore(database)
         service = SandboxService(driver, settings.sandbox, store, records, spool, networks=networks)
         service = await exits.enter_async_context(service)
+        runs = await exits.enter_async_context(RunStore(database, settings.agent.runs_kept_days))
+        background = await exits.enter_async_context(BackgroundRuns(settings.agent.background_runs))
+        most, largest = settings.agent.uploads_mib * MIB, settings.agent.upload_mib * MIB
+        handed_in = Uploads(database, settings.data_dir / "uploads", most, largest)
         opened = Terminals(service, driver, networks, settings.sandbox)
-        conversations = Conversations(service)
+        conversations = Conversations(service, settings.agent.conversation_idle_s)
         mcp_endpoint = McpEndpoint(service, conversations, settings)
         inside.state.services = services = Services(
             keys=keys,
@@ -154,6 +169,9 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             chat=client,
             agent=AgentLoop(registry, client, service, settings.agent),
             conversations=conversations,
+            runs=runs,
+            background=background,
+            uploads=await exits.enter_async_context(handed_in),
             links=PortLinks(),
             ports=Ports(service, driver),
             shells=await exits.enter_async_context(Shells(service)),
@@ -209,7 +227,8 @@ def models_dir(settings: Settings) -> Path:
 
 
 def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -> FastAPI:
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, streamed=files.STREAMED)
+    bounds = {files.STREAMED: None, uploads.UPLOADED: settings.agent.upload_mib * MIB + FORM_BYTES}
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, others=bounds)
     for error in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _as_problem)
     for router in routers:

@@ -2,7 +2,8 @@
 
     LmSandboxError
     ├── Invalid             bad input, names the field          422
-    │   └── TooLarge        over a size limit                   413
+    │   ├── TooLarge        over a size limit                   413
+    │   └── NotHonoured     known, but nothing here does it     400
     ├── Unauthenticated     no key, or one that does not match  401
     ├── Forbidden           a key without the needed scope      403
     │   └── EgressDenied        the sandbox's policy refuses it
@@ -46,6 +47,7 @@ class ErrorKind(StrEnum):
 
     INVALID = "invalid"
     TOO_LARGE = "too_large"
+    NOT_HONOURED = "not_honoured"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
@@ -84,6 +86,13 @@ class TooLarge(Invalid):
 
     kind = ErrorKind.TOO_LARGE
     code = "too_large"
+
+
+class NotHonoured(Invalid):
+    """The input would change the result, and nothing here does what it asks for."""
+
+    kind = ErrorKind.NOT_HONOURED
+    code = "unsupported_parameter"
 
 
 class Unauthenticated(LmSandboxError):

@@ -265,3 +265,19 @@ def test_sandboxes_need_a_server_that_runs(command_env: dict[str, str]) -> None:
     refused = call(command_env, "sandbox", "list")
     assert refused.returncode == 1
     assert "lm-sandbox serve" in refused.stderr
+
+
+def test_a_run_can_be_listed_shown_exported_and_forgotten(command_env: dict[str, str]) -> None:
+    assert call(command_env, "run", "cat /proc/sys/kernel/random/boot_id").returncode == 0
+    [run] = json.loads(call(command_env, "runs", "list", "--json").stdout)
+    assert run["id"] in call(command_env, "runs", "list").stdout
+    shown = call(command_env, "runs", "show", run["id"]).stdout
+    for part in ("prompt   cat /proc/sys", "bash     cat /proc/sys", BOOT_ID, "(exit 0)", "answer"):
+        assert part in shown
+    [exported] = [json.loads(line) for line in call(command_env, "runs", "export").stdout.splitlines()]
+    assert exported["input"][0]["content"][0]["text"] == "cat /proc/sys/kernel/random/boot_id"
+    assert exported["output"][1]["output"][0]["stdout"] == BOOT_ID + "\n"
+    assert call(command_env, "runs", "delete", run["id"]).returncode == 0
+    gone = call(command_env, "runs", "show", run["id"])
+    assert gone.returncode == 1
+    assert "There is no response" in gone.stderr

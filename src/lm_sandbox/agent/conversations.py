@@ -8,7 +8,7 @@ import anyio
 
 from lm_sandbox.errors import Gone, SandboxNotFound
 from lm_sandbox.identity.principals import Principal
-from lm_sandbox.sandboxes.sandbox import NewSandbox, Sandbox
+from lm_sandbox.sandboxes.sandbox import Lifetime, NewSandbox, Sandbox
 from lm_sandbox.sandboxes.service import SandboxService
 
 REMEMBERED_CONVERSATIONS = 4096
@@ -22,14 +22,16 @@ def conversation_key(principal: Principal, opening: str) -> str:
 class Conversations:
     """Finds the sandbox of a conversation, or makes it one.
 
-    The sandbox itself ends with the service's idle time-out; then the conversation gets a new one.
+    When a conversation has rested for too long its sandbox is gone, and it gets a new one.
 
     Args:
         sandboxes: Makes and finds them, with the caller's rights.
+        idle_s: How long a conversation that rests keeps its sandbox, in seconds.
     """
 
-    def __init__(self, sandboxes: SandboxService) -> None:
+    def __init__(self, sandboxes: SandboxService, idle_s: float) -> None:
         self._sandboxes = sandboxes
+        self._idle = Lifetime(idle_timeout_s=idle_s)
         self._known: dict[str, str] = {}
         self._locks: dict[str, anyio.Lock] = {}
 
@@ -50,9 +52,8 @@ class Conversations:
                     return self._sandboxes.get(principal, self._known[key])
                 except (SandboxNotFound, Gone):
                     del self._known[key]
-            sandbox = await self._sandboxes.create(
-                principal, NewSandbox(metadata={"made_for": "conversation"})
-            )
+            new_one = NewSandbox(metadata={"made_for": "conversation"}, lifetime=self._idle)
+            sandbox = await self._sandboxes.create(principal, new_one)
             self._remember(key, sandbox.id)
             return sandbox
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lm_sandbox.agent.request import Consent
 from lm_sandbox.models.chat import Usage
 from lm_sandbox.sandboxes.commands import CommandResult
 from lm_sandbox.sandboxes.output import OutputChunk
@@ -14,8 +15,10 @@ class EndReason(StrEnum):
     ANSWERED = "answered"
     TOKEN_LIMIT = "token_limit"  # noqa: S105 - a count of words, no secret
     STEP_LIMIT = "step_limit"
+    COMMAND_LIMIT = "command_limit"
     TIME_LIMIT = "time_limit"
     REPEATED_FAILURE = "repeated_failure"
+    CALLERS_TURN = "callers_turn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,25 @@ class CallRejected:
     told: str
 
 
+@dataclass(frozen=True, slots=True)
+class FunctionCalled:
+    """The model called one of the caller's own tools; the run ends with this turn."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandProposed:
+    """The model asked for a command that is not run here, or not yet; the run ends with this turn."""
+
+    call_id: str
+    command: str
+    timeout_s: float | None
+    consent: Consent
+
+
 Event = (
     ReasoningDelta
     | AnswerDelta
@@ -95,6 +117,8 @@ Event = (
     | CommandOutput
     | CommandFinished
     | CallRejected
+    | FunctionCalled
+    | CommandProposed
 )
 
 

@@ -8,6 +8,7 @@ import typer
 from lm_sandbox import __version__
 from lm_sandbox.cli.model_verbs import MODELS
 from lm_sandbox.cli.program import FAILED, AsJson, complain, finish, load_settings
+from lm_sandbox.cli.run_verbs import RUNS
 from lm_sandbox.cli.scope import enter_scope
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ sandbox = typer.Typer(help="Sandboxes of the server that runs here.", no_args_is
 app.add_typer(keys, name="keys")
 app.add_typer(sandbox, name="sandbox")
 app.add_typer(MODELS, name="models")
+app.add_typer(RUNS, name="runs")
 
 
 @app.command()

@@ -24,12 +24,14 @@ class ChatMessage:
         content: The text; None for an assistant's message that only calls tools.
         tool_calls: What an assistant's message calls.
         tool_call_id: Which call a tool's message answers.
+        images: Pictures that follow the text, as data URLs.
     """
 
     role: Role
     content: str | None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ KEPT_S = 2.0
 LONGEST_MESSAGE = 2000
 LONGEST_ERROR_BYTES = 64 * 1024
 # What an engine refuses for our key, or fails at by itself, is not the caller's fault.
-PASSED_ON = frozenset({400, 404, 413, 422, 429, 503})
+PASSED_ON = frozenset({400, 404, 413, 422, 429, 501, 503})
 KEY_REFUSED = frozenset({401, 403})
 FORWARDED_KINDS = ("application/json", "text/event-stream")
 
@@ -187,7 +187,7 @@ def _renamed(body: bytes, model: str) -> bytes:
 
 
 def _wire(message: ChatMessage) -> dict[str, object]:
-    wire: dict[str, object] = {"role": message.role, "content": message.content or ""}
+    wire: dict[str, object] = {"role": message.role, "content": _content(message)}
     if message.tool_calls:
         wire["tool_calls"] = [
             {
@@ -200,6 +200,13 @@ def _wire(message: ChatMessage) -> dict[str, object]:
     if message.tool_call_id is not None:
         wire["tool_call_id"] = message.tool_call_id
     return wire
+
+
+def _content(message: ChatMessage) -> object:
+    if not message.images:
+        return message.content or ""
+    pictures = [{"type": "image_url", "image_url": {"url": url}} for url in message.images]
+    return [{"type": "text", "text": message.content or ""}, *pictures]
 
 
 def _repaired(arguments: str) -> str:

@@ -1,6 +1,7 @@
 """Refuses request bodies that are too large, before they are read into memory."""
 
 import re
+from collections.abc import Mapping
 
 from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,37 +15,40 @@ class BodyLimit:
     Args:
         app: What is behind it.
         max_bytes: The largest body.
-        streamed: Paths whose bodies never stand in memory, and which have bounds of their own.
+        others: Those of `METHOD /path` that have another bound, or, with None, bound themselves.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, streamed: re.Pattern[str]) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, others: Mapping[re.Pattern[str], int | None]) -> None:
         self._app = app
         self._max_bytes = max_bytes
-        self._streamed = streamed
+        self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
-        if scope["type"] != "http" or self._is_streamed(scope):
+        most = self._most(scope) if scope["type"] == "http" else None
+        if most is None:
             await self._app(scope, receive, send)
             return
+        message = f"The request body is over {most} bytes."
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._max_bytes:
-            await problem(Failure(413, "too_large", self._message()))(scope, receive, send)
+        if declared.isdigit() and int(declared) > most:
+            await problem(Failure(413, "too_large", message))(scope, receive, send)
             return
-        left = self._max_bytes
+        left = most
 
         async def counted() -> Message:
             nonlocal left
-            message = await receive()
-            left -= len(message.get("body", b""))
+            received = await receive()
+            left -= len(received.get("body", b""))
             if left < 0:
-                raise HTTPException(413, self._message())
-            return message
+                raise HTTPException(413, message)
+            return received
 
         await self._app(scope, counted, send)
 
-    def _is_streamed(self, scope: Scope) -> bool:
-        return scope["method"] == "PUT" and self._streamed.fullmatch(scope["path"]) is not None
-
-    def _message(self) -> str:
-        return f"The request body is over {self._max_bytes} bytes."
+    def _most(self, scope: Scope) -> int | None:
+        asked = f"{scope['method']} {scope['path']}"
+        for pattern, most in self._others.items():
+            if pattern.fullmatch(asked):
+                return most
+        return self._max_bytes

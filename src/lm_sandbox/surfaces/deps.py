@@ -9,8 +9,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import HTTPConnection
 
+from lm_sandbox.agent.background import BackgroundRuns
 from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
+from lm_sandbox.agent.run_store import RunStore
+from lm_sandbox.agent.uploads import Uploads
 from lm_sandbox.errors import Unauthenticated
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.port_links import PortLinks
@@ -37,6 +40,9 @@ class Services:
     chat: ChatClient
     agent: AgentLoop
     conversations: Conversations
+    runs: RunStore
+    background: BackgroundRuns
+    uploads: Uploads
     links: PortLinks
     ports: Ports
     shells: Shells

@@ -28,6 +28,7 @@ LOG = logging.getLogger(__name__)
 STATUS: Mapping[ErrorKind, int] = {
     ErrorKind.INVALID: 422,
     ErrorKind.TOO_LARGE: 413,
+    ErrorKind.NOT_HONOURED: 400,
     ErrorKind.UNAUTHENTICATED: 401,
     ErrorKind.FORBIDDEN: 403,
     ErrorKind.NOT_FOUND: 404,

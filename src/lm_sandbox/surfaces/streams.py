@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
@@ -13,6 +14,8 @@ from starlette.types import Receive, Scope, Send
 T = TypeVar("T")
 
 Write = Callable[[bytes], Awaitable[None]]
+BEAT_S = 15.0
+BEAT = b": still at work\n\n"
 
 
 class ClientGone(ClientDisconnect):
@@ -92,9 +95,39 @@ class PushResponse(Response):
         )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
-            await self._produce(write)
+            await self._write_all(write, tasks)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             tasks.cancel_scope.cancel()
+
+    async def _write_all(self, write: Write, tasks: TaskGroup) -> None:
+        del tasks
+        await self._produce(write)
+
+
+class EventStream(PushResponse):
+    """Server-sent events; a comment now and then tells everyone on the way that it lives.
+
+    Each piece that is written must be whole events.
+    """
+
+    async def _write_all(self, write: Write, tasks: TaskGroup) -> None:
+        turn = anyio.Lock()
+        written = anyio.current_time()
+
+        async def write_in_turn(data: bytes) -> None:
+            nonlocal written
+            async with turn:
+                await write(data)
+            written = anyio.current_time()
+
+        async def keep_alive() -> None:
+            while True:
+                await anyio.sleep_until(written + BEAT_S)
+                if anyio.current_time() >= written + BEAT_S:
+                    await write_in_turn(BEAT)
+
+        tasks.start_soon(keep_alive)
+        await self._produce(write_in_turn)
 
 
 def sse(data: object, event: str | None = None, *, event_id: int | None = None) -> bytes:

@@ -49,7 +49,7 @@ class AnyConvertor(PathConvertor):
 register_url_convertor("any", AnyConvertor())
 ROUTER = APIRouter(prefix="/v1/sandboxes/{sandbox_id}", tags=["files"], route_class=route_class(problem))
 # What is sent to these goes to the sandbox's disk as it comes, which bounds it.
-STREAMED = re.compile(r"/v1/sandboxes/[^/]+/(files/.*|archive)", re.DOTALL)
+STREAMED = re.compile(r"PUT /v1/sandboxes/[^/]+/(files/.*|archive)", re.DOTALL)
 IN_URL = re.compile(rb"/v1/sandboxes/[^/]+/files/(.*)", re.DOTALL)
 BYTES = {BINARY: {"schema": {"type": "string", "format": "binary"}}}
 RAW = {"requestBody": {"required": True, "content": BYTES}}

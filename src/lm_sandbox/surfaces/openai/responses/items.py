@@ -1,5 +1,6 @@
 """The items of a response, in the shapes of the official SDK's types."""
 
+import json
 from secrets import token_hex
 
 from lm_sandbox.sandboxes.commands import CommandResult
@@ -38,17 +39,50 @@ def reasoning(item_id: str, text: str, status: str) -> Item:
     }
 
 
-def shell_call(item_id: str, call_id: str, command: str, sandbox_id: str, status: str) -> Item:
-    """A command that the model asked for."""
-    commands = [command] if status != "in_progress" else []
+def shell_call(item_id: str, call_id: str, action: Item, environment: Item, status: str) -> Item:
+    """Commands that the model asked for."""
     return {
         "id": item_id,
         "type": "shell_call",
         "call_id": call_id,
         "status": status,
-        "action": {"commands": commands, "timeout_ms": None, "max_output_length": None},
-        "environment": {"type": "container_reference", "container_id": sandbox_id},
+        "action": action,
+        "environment": environment,
         "caller": {"type": "direct"},
+    }
+
+
+def action(commands: list[str], timeout_s: float | None = None) -> Item:
+    """What a shell call runs."""
+    timeout_ms = None if timeout_s is None else round(timeout_s * 1000)
+    return {"commands": commands, "timeout_ms": timeout_ms, "max_output_length": None}
+
+
+def in_container(sandbox_id: str) -> Item:
+    """The environment of a command that is run here."""
+    return {"type": "container_reference", "container_id": sandbox_id}
+
+
+def function_call(item_id: str, call_id: str, name: str, arguments: str, status: str) -> Item:
+    """A call of one of the client's own tools."""
+    return {
+        "id": item_id,
+        "type": "function_call",
+        "call_id": call_id,
+        "name": name,
+        "arguments": arguments,
+        "status": status,
+    }
+
+
+def approval_request(call_id: str, command: str) -> Item:
+    """A command that waits for the client's approval."""
+    return {
+        "id": call_id,
+        "type": "mcp_approval_request",
+        "name": "bash",
+        "arguments": json.dumps({"command": command}),
+        "server_label": "shell",
     }
 
 

@@ -1,191 +1,142 @@
-"""POST /v1/responses, whole or as a stream."""
+"""/v1/responses: make them, at once, as a stream or in the background, and come back to them."""
 
-import time
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from lm_sandbox.agent.events import EndReason, Event, RunResult
-from lm_sandbox.agent.loop import RunRequest
-from lm_sandbox.errors import LmSandboxError
-from lm_sandbox.identity.principals import Principal
-from lm_sandbox.models.chat import Usage
-from lm_sandbox.sandboxes.sandbox import NewSandbox
-from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
-from lm_sandbox.surfaces.errors import failure_of, route_class
+from lm_sandbox.errors import Conflict
+from lm_sandbox.surfaces.deps import Deps, ModelCaller
+from lm_sandbox.surfaces.errors import route_class
 from lm_sandbox.surfaces.openai.errors import openai_error
-from lm_sandbox.surfaces.openai.responses import items
-from lm_sandbox.surfaces.openai.responses.schemas import ContainerReference, ResponseCreate
-from lm_sandbox.surfaces.openai.responses.writer import ItemWriter, StreamEvent
-from lm_sandbox.surfaces.streams import PushResponse, Write, sse, while_connected
+from lm_sandbox.surfaces.openai.paging import After, Limit, Order, list_body
+from lm_sandbox.surfaces.openai.responses.draft import Body, result_of
+from lm_sandbox.surfaces.openai.responses.history import input_items, response_body
+from lm_sandbox.surfaces.openai.responses.making import prepare
+from lm_sandbox.surfaces.openai.responses.schemas import ResponseCreate
+from lm_sandbox.surfaces.streams import EventStream, Write, while_connected
 
-ROUTER = APIRouter(tags=["openai"], route_class=route_class(openai_error))
-
-LEFT_OUT_HEADER = "x-lm-sandbox-tools-left-out"
-
-Tell = Callable[[StreamEvent], Awaitable[None]]
+ROUTER = APIRouter(prefix="/v1/responses", tags=["openai"], route_class=route_class(openai_error))
+TOOLS_LEFT_OUT = "x-lm-sandbox-tools-left-out"
+FIELDS_LEFT_OUT = "x-lm-sandbox-fields-left-out"
 
 
-@ROUTER.post("/v1/responses", response_model=None)
+@ROUTER.post("", response_model=None)
 async def create_response(
     body: ResponseCreate, request: Request, caller: ModelCaller, deps: Deps
 ) -> Response:
     """Runs the model; with `tools: [{"type": "shell"}]` it may run commands in a sandbox.
 
-    `container_auto` (the default) makes a sandbox, `container_reference` takes an existing one.
+    `container_auto` (the default) makes a sandbox, or keeps that of the previous response;
+    `container_reference` takes an existing one; with `local` the client runs the commands itself. With
+    `require_approval: "always"` each command waits for an `mcp_approval_response`.
     """
-    body.refuse_what_changes_the_answer()
-    run = await _prepare(body, caller, deps)
-    response = _Response(body, run)
+    making = await prepare(body, caller, deps)
     answer: Response
-    if body.stream:
+    if body.background:
+        await making.start_in_background()
+        log = making.log.follow()
+        answer = _stream(log) if body.stream else JSONResponse(making.draft.body())
+    elif body.stream:
 
         async def produce(write: Write) -> None:
-            await response.run(deps, caller, _numbered(write))
+            await making.make(lambda event: write(_sse(event)))
 
-        answer = PushResponse(produce)
+        answer = EventStream(produce)
     else:
-        await while_connected(request, lambda: response.run(deps, caller, _nobody))
-        if response.failed is not None:
-            raise response.failed
-        answer = JSONResponse(response.body())
-    if body.left_out():
-        answer.headers[LEFT_OUT_HEADER] = ", ".join(body.left_out())
+        await while_connected(request, making.make)
+        result_of(making.draft)
+        answer = JSONResponse(making.draft.body())
+    return _with_left_out(answer, body)
+
+
+@ROUTER.get("")
+async def list_responses(
+    caller: ModelCaller, deps: Deps, after: After = None, limit: Limit = 20
+) -> dict[str, object]:
+    """Lists your stored responses, the newest first."""
+    heads, more = await deps.runs.page(caller, after, limit)
+    return list_body([json.loads(head.document) for head in heads], more=more)
+
+
+@ROUTER.get("/{response_id}", response_model=None)
+async def show_response(
+    response_id: str,
+    caller: ModelCaller,
+    deps: Deps,
+    stream: Annotated[bool, Query(description="send its events, those to come too (SSE)")] = False,
+    starting_after: Annotated[int, Query(ge=-1, description="with stream: only what follows this")] = -1,
+) -> Response:
+    """Shows a stored response, or streams what has happened in it and what happens still."""
+    record = await deps.runs.find(caller, response_id)
+    if not stream:
+        return JSONResponse(response_body(record))
+    log = deps.background.log(response_id)
+    if log is not None:
+        return _stream(log.follow(starting_after))
+    if record.running:
+        raise Conflict("Another process of this server makes this response; ask again when it has ended.")
+    return _stream(_replay(record.events[starting_after + 1 :]))
+
+
+@ROUTER.delete("/{response_id}")
+async def delete_response(response_id: str, caller: ModelCaller, deps: Deps) -> dict[str, object]:
+    """Forgets a stored response; one in the background is ended."""
+    await deps.runs.find(caller, response_id)
+    await deps.background.cancel(response_id)
+    await deps.runs.delete(caller, response_id)
+    return {"id": response_id, "object": "response", "deleted": True}
+
+
+@ROUTER.post("/{response_id}/cancel")
+async def cancel_response(response_id: str, caller: ModelCaller, deps: Deps) -> Body:
+    """Ends a response in the background; one that has ended stays as it is."""
+    record = await deps.runs.find(caller, response_id)
+    if not response_body(record)["background"]:
+        raise Conflict("Only a response in the background can be cancelled; close the connection instead.")
+    await deps.background.cancel(response_id)
+    return response_body(await deps.runs.find(caller, response_id))
+
+
+@ROUTER.get("/{response_id}/input_items")
+async def list_input_items(  # noqa: PLR0913, PLR0917 - what may stand in the query
+    response_id: str,
+    caller: ModelCaller,
+    deps: Deps,
+    after: After = None,
+    limit: Limit = 20,
+    order: Order = "desc",
+) -> dict[str, object]:
+    """Lists what a response was made from, the latest first."""
+    items = input_items(await deps.runs.find(caller, response_id))
+    if order == "desc":
+        items.reverse()
+    start = next((place for place, item in enumerate(items, 1) if item["id"] == after), 0)
+    return list_body(items[start : start + limit], more=len(items) > start + limit)
+
+
+def _stream(events: AsyncIterator[str]) -> EventStream:
+    async def produce(write: Write) -> None:
+        async for event in events:
+            await write(_sse(event))
+
+    return EventStream(produce)
+
+
+async def _replay(events: Sequence[str]) -> AsyncIterator[str]:
+    for event in events:
+        yield event
+
+
+def _sse(event: str) -> bytes:
+    return f"event: {json.loads(event)['type']}\ndata: {event}\n\n".encode(errors="replace")
+
+
+def _with_left_out(answer: Response, body: ResponseCreate) -> Response:
+    for header, names in ((TOOLS_LEFT_OUT, body.left_out()), (FIELDS_LEFT_OUT, body.fields_left_out())):
+        # Names that a client made up have no place in a header.
+        if plain := [name for name in names if name.isascii() and name.isprintable()]:
+            answer.headers[header] = ", ".join(plain)[:1000]
     return answer
-
-
-async def _prepare(body: ResponseCreate, caller: Principal, deps: Services) -> RunRequest:
-    await deps.models.resolve(body.model)
-    messages = body.messages()
-    sampling = {
-        "temperature": body.temperature,
-        "top_p": body.top_p,
-        "max_tokens": body.max_output_tokens,
-    }
-    return RunRequest(
-        model=body.model,
-        messages=messages,
-        sandbox_id=await _sandbox(body, caller, deps),
-        sampling={name: value for name, value in sampling.items() if value is not None},
-        max_steps=body.max_tool_calls and body.max_tool_calls + 1,
-    )
-
-
-async def _sandbox(body: ResponseCreate, caller: Principal, deps: Services) -> str | None:
-    shell = body.shell()
-    if shell is None:
-        return None
-    if isinstance(shell.environment, ContainerReference):
-        return deps.sandboxes.get(caller, shell.environment.container_id).id
-    return (await deps.sandboxes.create(caller, NewSandbox(metadata={"made_for": "response"}))).id
-
-
-async def _nobody(event: StreamEvent) -> None:
-    del event
-
-
-def _numbered(write: Write) -> Tell:
-    sequence = 0
-
-    async def tell(event: StreamEvent) -> None:
-        nonlocal sequence
-        await write(sse({**event, "sequence_number": sequence}, str(event["type"])))
-        sequence += 1
-
-    return tell
-
-
-class _Response:
-    """One response while it is made."""
-
-    def __init__(self, request: ResponseCreate, run: RunRequest) -> None:
-        self._request = request
-        self._run = run
-        self._writer = ItemWriter()
-        self._id = items.new_id("resp")
-        self._created_at = int(time.time())
-        self._result: RunResult | None = None
-        self.failed: LmSandboxError | None = None
-
-    async def run(self, deps: Services, caller: Principal, tell: Tell) -> None:
-        async def emit(event: Event) -> None:
-            for told in self._writer.write(event):
-                await tell(told)
-
-        await tell({"type": "response.created", "response": self.body()})
-        await tell({"type": "response.in_progress", "response": self.body()})
-        try:
-            self._result = await deps.agent.run(caller, self._run, emit)
-        except LmSandboxError as error:
-            self.failed = error
-        for told in self._writer.close():
-            await tell(told)
-        await tell({"type": f"response.{self._status}", "response": self.body()})
-
-    @property
-    def _status(self) -> str:
-        if self.failed is not None:
-            return "failed"
-        if self._result is None:
-            return "in_progress"
-        return "completed" if self._result.reason is EndReason.ANSWERED else "incomplete"
-
-    def body(self) -> dict[str, object]:
-        request = self._request
-        ended = self._status != "in_progress"
-        return {
-            "id": self._id,
-            "object": "response",
-            "created_at": self._created_at,
-            "completed_at": int(time.time()) if ended else None,
-            "status": self._status,
-            "incomplete_details": self._incomplete(),
-            "error": self._error(),
-            "model": request.model,
-            "instructions": request.instructions,
-            "output": self._writer.output,
-            "previous_response_id": None,
-            "tools": [tool.model_dump(exclude_unset=True) for tool in request.tools],
-            "tool_choice": "auto",
-            "parallel_tool_calls": False,
-            "truncation": "disabled",
-            "text": {"format": {"type": "text"}},
-            "top_p": 1.0 if request.top_p is None else request.top_p,
-            "temperature": 1.0 if request.temperature is None else request.temperature,
-            "presence_penalty": 0.0,
-            "frequency_penalty": 0.0,
-            "top_logprobs": 0,
-            "reasoning": {"effort": None, "summary": None},
-            "usage": _usage(self._result.usage) if self._result else None,
-            "max_output_tokens": request.max_output_tokens,
-            "max_tool_calls": request.max_tool_calls,
-            "store": False,
-            "background": False,
-            "service_tier": "default",
-            "metadata": request.metadata or {},
-            "safety_identifier": None,
-            "prompt_cache_key": None,
-        }
-
-    def _incomplete(self) -> dict[str, str] | None:
-        if self._status != "incomplete" or self._result is None:
-            return None
-        cut = self._result.reason is EndReason.TOKEN_LIMIT
-        return {"reason": "max_output_tokens" if cut else self._result.reason.value}
-
-    def _error(self) -> dict[str, str] | None:
-        if self.failed is None:
-            return None
-        failure = failure_of(self.failed)
-        return {"code": "server_error", "message": failure.message}
-
-
-def _usage(usage: Usage) -> dict[str, object]:
-    return {
-        "input_tokens": usage.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-        "output_tokens": usage.completion_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-    }

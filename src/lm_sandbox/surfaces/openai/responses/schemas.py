@@ -1,193 +1,113 @@
 """What a client may ask of /v1/responses."""
 
-import json
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lm_sandbox.errors import Invalid
-from lm_sandbox.models.chat import ChatMessage, Role, ToolCall
+from lm_sandbox.errors import NotHonoured
+from lm_sandbox.models.chat import ChatMessage
+from lm_sandbox.surfaces.openai.responses.input_items import Item, MessageItem, OtherItem
+from lm_sandbox.surfaces.openai.responses.tools import OtherTool, Tool, ToolChoice
+
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=16),
+]
 
 
-class _Open(BaseModel):
-    """Agents send fields that we do not know; they are no error."""
+class ResponseCreate(BaseModel):
+    """A run to start."""
 
     model_config = ConfigDict(extra="allow")
 
-
-class Part(_Open):
-    """A piece of a message."""
-
-    type: str
-    text: str | None = None
-
-
-class MessageItem(_Open):
-    """A message; the type may be left out."""
-
-    type: Literal["message"] = "message"
-    role: Literal["user", "assistant", "system", "developer"]
-    content: str | list[Part]
-
-
-class Action(_Open):
-    """What a shell call ran."""
-
-    commands: list[str]
-
-
-class ShellCallItem(_Open):
-    """An earlier call of the shell."""
-
-    type: Literal["shell_call"]
-    call_id: str
-    action: Action
-
-
-class OutcomeIn(_Open):
-    """How an earlier command ended."""
-
-    type: Literal["exit", "timeout"]
-    exit_code: int = 0
-
-
-class OutputIn(_Open):
-    """What an earlier command wrote."""
-
-    stdout: str = ""
-    stderr: str = ""
-    outcome: OutcomeIn
-
-
-class ShellOutputItem(_Open):
-    """What an earlier call of the shell gave."""
-
-    type: Literal["shell_call_output"]
-    call_id: str
-    output: list[OutputIn]
-
-
-class ReasoningItem(_Open):
-    """Earlier reasoning, which a local model is not shown again."""
-
-    type: Literal["reasoning"]
-
-
-Item = MessageItem | ShellCallItem | ShellOutputItem | ReasoningItem
-
-
-class ContainerAuto(_Open):
-    """A new sandbox for this response."""
-
-    type: Literal["container_auto"]
-
-
-class ContainerReference(_Open):
-    """A sandbox that exists."""
-
-    type: Literal["container_reference"]
-    container_id: str
-
-
-class ShellTool(_Open):
-    """The hosted shell."""
-
-    type: Literal["shell"]
-    environment: Annotated[ContainerAuto | ContainerReference | None, Field(discriminator="type")] = None
-
-
-class OtherTool(_Open):
-    """A tool that does not run here; the model is not told of it."""
-
-    type: str
-
-
-class ResponseCreate(_Open):
-    """A run to start."""
-
-    model: str = Field(examples=["nano"])
-    input: str | list[Item] = Field(examples=["Which Linux is this?"])
+    model: str = Field(min_length=1, max_length=256, examples=["nano"])
+    input: str | Annotated[list[Item], Field(max_length=10_000)] = Field(
+        default_factory=list, examples=["Which Linux is this?"]
+    )
     instructions: str | None = None
-    tools: list[ShellTool | OtherTool] = Field(default_factory=list)
-    stream: bool = False
+    tools: list[Tool] = Field(default_factory=list, max_length=512)
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool | None = None
+    stream: bool | None = None
+    store: bool | None = None
+    background: bool | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     max_output_tokens: int | None = Field(None, gt=0)
     max_tool_calls: int | None = Field(None, gt=0)
-    metadata: dict[str, str] | None = None
-    background: bool | None = None
+    metadata: Metadata | None = None
     previous_response_id: str | None = None
     conversation: Any = None
+    prompt: Any = None
+    moderation: Any = None
+    top_logprobs: int | None = None
+    truncation: str | None = None
     text: dict[str, Any] | None = None
+    reasoning: dict[str, Any] | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
 
-    def shell(self) -> ShellTool | None:
-        """Returns the shell tool, where the model may have one."""
-        return next((tool for tool in self.tools if isinstance(tool, ShellTool)), None)
+    @property
+    def stored(self) -> bool:
+        """Whether it is kept."""
+        return self.store is not False
+
+    def items(self) -> list[Item]:
+        """Returns the input as items."""
+        if isinstance(self.input, str):
+            return [MessageItem(role="user", content=self.input)]
+        return self.input
+
+    def opening(self) -> list[ChatMessage]:
+        """Returns the instructions as the conversation's first message, where there are any."""
+        return [ChatMessage("system", self.instructions)] if self.instructions else []
 
     def left_out(self) -> list[str]:
-        """Names the types of tools that do not run here."""
-        return sorted({tool.type for tool in self.tools if not isinstance(tool, ShellTool)})
+        """Names the types of tools and items that the model is not told of."""
+        tools = {tool.type for tool in self.tools if isinstance(tool, OtherTool)}
+        return sorted(tools | {item.type for item in self.items() if isinstance(item, OtherItem)})
+
+    def fields_left_out(self) -> list[str]:
+        """Names the fields that have no effect here."""
+        return sorted(name for name, value in (self.model_extra or {}).items() if value is not None)
+
+    def sampling(self) -> dict[str, object]:
+        """Returns the parameters for the model, by the names of chat completions."""
+        effort = (self.reasoning or {}).get("effort")
+        wanted = {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "reasoning_effort": effort,
+            "response_format": self._response_format(),
+        }
+        return {name: value for name, value in wanted.items() if value is not None}
 
     def refuse_what_changes_the_answer(self) -> None:
         """Stops a request that would be answered as if a part of it were not there.
 
         Raises:
-            Invalid: names the field.
+            NotHonoured: names the field.
         """
         refused = {
-            "background": self.background,
-            "previous_response_id": self.previous_response_id,
-            "conversation": self.conversation,
-            "text.format": (self.text or {}).get("format", {}).get("type") not in {None, "text"},
+            "conversation": (self.conversation, "send previous_response_id or the whole input instead"),
+            "prompt": (self.prompt, "send its text as instructions instead"),
+            "moderation": (self.moderation, "no model here moderates"),
+            "top_logprobs": (self.top_logprobs, "use /v1/chat/completions for log probabilities"),
         }
-        for name, value in refused.items():
+        for name, (value, instead) in refused.items():
             if value:
-                raise Invalid(f"{name} is not supported yet; send the whole input instead.", field=name)
-        if any(tool.type == "function" for tool in self.tools):
-            raise Invalid(
-                "Function tools are not supported in responses yet; use /v1/chat/completions.",
-                field="tools",
-            )
+                raise NotHonoured(f"{name} is not supported; {instead}.", field=name)
+        if self.background and not self.stored:
+            raise NotHonoured("background needs store; leave 'store' out or true.", field="store")
 
-    def messages(self) -> list[ChatMessage]:
-        """Returns the conversation that the model goes on from.
-
-        Raises:
-            Invalid: a message has content that is no text.
-        """
-        opening = [ChatMessage("system", self.instructions)] if self.instructions else []
-        if isinstance(self.input, str):
-            return [*opening, ChatMessage("user", self.input)]
-        return [*opening, *(m for i, item in enumerate(self.input) for m in _convert(i, item))]
-
-
-def _convert(index: int, item: Item) -> Iterator[ChatMessage]:
-    if isinstance(item, MessageItem):
-        role: Role = "system" if item.role == "developer" else item.role
-        yield ChatMessage(role, _text(index, item))
-    elif isinstance(item, ShellCallItem):
-        arguments = json.dumps({"command": "\n".join(item.action.commands)})
-        yield ChatMessage("assistant", None, (ToolCall(item.call_id, "bash", arguments),))
-    elif isinstance(item, ShellOutputItem):
-        told = "\n".join(_told(output) for output in item.output)
-        yield ChatMessage("tool", told, tool_call_id=item.call_id)
-
-
-def _told(output: OutputIn) -> str:
-    text = (output.stdout + output.stderr).rstrip("\n")
-    if output.outcome.type == "timeout":
-        return f"[timed out]\n{text}"
-    if output.outcome.exit_code:
-        return f"[exit code {output.outcome.exit_code}]\n{text}"
-    return text or "[no output]"
-
-
-def _text(index: int, item: MessageItem) -> str:
-    if isinstance(item.content, str):
-        return item.content
-    field = f"input.{index}.content"
-    for part in item.content:
-        if part.text is None:
-            raise Invalid(f"{field}: only text is supported, not {part.type!r}.", field=field)
-    return "".join(part.text or "" for part in item.content)
+    def _response_format(self) -> dict[str, object] | None:
+        wanted = (self.text or {}).get("format")
+        kind = wanted.get("type") if isinstance(wanted, dict) else None
+        if kind in {None, "text"}:
+            return None
+        if kind == "json_object":
+            return {"type": "json_object"}
+        if kind == "json_schema" and isinstance(wanted, dict):
+            schema = {key: wanted[key] for key in ("name", "schema", "strict") if key in wanted}
+            return {"type": "json_schema", "json_schema": schema}
+        raise NotHonoured(f"text.format.type {kind!r} is not supported.", field="text.format.type")

@@ -8,11 +8,14 @@ from lm_sandbox.agent.events import (
     AnswerDelta,
     CommandFinished,
     CommandOutput,
+    CommandProposed,
     CommandStarted,
     Event,
+    FunctionCalled,
     ReasoningDelta,
     TurnFinished,
 )
+from lm_sandbox.agent.request import Consent
 from lm_sandbox.sandboxes.output import Stream
 from lm_sandbox.surfaces.openai.responses import items
 from lm_sandbox.surfaces.openai.responses.items import Item
@@ -37,12 +40,20 @@ class ItemWriter:
             yield from self._text(_Reasoning, event.text)
         elif isinstance(event, TurnFinished):
             yield from self.close()
-        elif isinstance(event, CommandStarted):
+        else:
+            yield from self._act(event)
+
+    def _act(self, event: Event) -> Iterator[StreamEvent]:
+        if isinstance(event, CommandStarted):
             yield from self._started(event)
         elif isinstance(event, CommandOutput):
             yield from self._wrote(event)
         elif isinstance(event, CommandFinished):
             yield from self._finished(event)
+        elif isinstance(event, FunctionCalled):
+            yield from self._called(event)
+        elif isinstance(event, CommandProposed):
+            yield from self._proposed(event)
 
     def close(self) -> Iterator[StreamEvent]:
         """Ends the text that is open, if one is."""
@@ -65,17 +76,41 @@ class ItemWriter:
         yield self._open.delta(self._index, text)
 
     def _started(self, event: CommandStarted) -> Iterator[StreamEvent]:
-        item_id = items.new_id("sh")
-        where = {"output_index": self._index, "command_index": 0}
-        call = (item_id, event.call_id, event.command, event.sandbox_id)
-        yield self._added(items.shell_call(*call, "in_progress"))
-        yield {"type": "response.shell_call_command.added", **where, "command": ""}
-        yield {"type": "response.shell_call_command.delta", **where, "delta": event.command}
-        yield {"type": "response.shell_call_command.done", **where, "command": event.command}
-        yield from self._done(items.shell_call(*call, "completed"))
+        environment = items.in_container(event.sandbox_id)
+        yield from self._shell_call(event.call_id, event.command, None, environment)
         self._shell_id = items.new_id("sho")
         self._decoders = {s: codecs.getincrementaldecoder("utf-8")("replace") for s in Stream}
         yield self._added(items.shell_output(self._shell_id, event.call_id, [], "in_progress"))
+
+    def _shell_call(
+        self, call_id: str, command: str, timeout_s: float | None, environment: Item
+    ) -> Iterator[StreamEvent]:
+        item_id = items.new_id("sh")
+        where = {"output_index": self._index, "command_index": 0}
+        yield self._added(items.shell_call(item_id, call_id, items.action([]), environment, "in_progress"))
+        yield {"type": "response.shell_call_command.added", **where, "command": ""}
+        yield {"type": "response.shell_call_command.delta", **where, "delta": command}
+        yield {"type": "response.shell_call_command.done", **where, "command": command}
+        action = items.action([command], timeout_s)
+        yield from self._done(items.shell_call(item_id, call_id, action, environment, "completed"))
+
+    def _proposed(self, event: CommandProposed) -> Iterator[StreamEvent]:
+        if event.consent is Consent.HANDED_OVER:
+            yield from self._shell_call(event.call_id, event.command, event.timeout_s, {"type": "local"})
+            return
+        item = items.approval_request(event.call_id, event.command)
+        yield self._added(item)
+        yield from self._done(item)
+
+    def _called(self, event: FunctionCalled) -> Iterator[StreamEvent]:
+        item_id = items.new_id("fc")
+        call = (item_id, event.call_id, event.name)
+        where = {"item_id": item_id, "output_index": self._index}
+        kind = "response.function_call_arguments"
+        yield self._added(items.function_call(*call, "", "in_progress"))
+        yield {"type": f"{kind}.delta", **where, "delta": event.arguments}
+        yield {"type": f"{kind}.done", **where, "name": event.name, "arguments": event.arguments}
+        yield from self._done(items.function_call(*call, event.arguments, "completed"))
 
     def _wrote(self, event: CommandOutput) -> Iterator[StreamEvent]:
         text = self._decoders[event.chunk.stream].decode(event.chunk.data)
