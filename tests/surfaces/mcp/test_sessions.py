@@ -2,10 +2,10 @@
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 from mcp import Client, MCPError
@@ -109,7 +109,7 @@ async def test_a_sandbox_that_is_gone_is_replaced_and_the_model_is_told(
 async def test_a_sandbox_that_died_is_replaced_too(mcp: Client, api: httpx.AsyncClient) -> None:
     first = await sandbox_of(mcp)
     uid = (await api.get(f"/v1/sandboxes/{first}")).json()["enforced"]["host_uid"]
-    subprocess.run(["pkill", "-KILL", "-u", str(uid)], check=True)
+    await anyio.run_process(["pkill", "-KILL", "-u", str(uid)])
     ended = await mcp.call_tool("bash", {"command": "echo on"})
     while ended.is_error:
         assert error_of(ended)["code"] == "sandbox_failed"
