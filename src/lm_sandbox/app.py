@@ -44,6 +44,7 @@ from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.storage.database import Database
 from lm_sandbox.surfaces import health, seed
+from lm_sandbox.surfaces.anthropic import routes as anthropic
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
@@ -63,6 +64,7 @@ from lm_sandbox.surfaces.native import (
     terminal_sockets,
     terminals,
 )
+from lm_sandbox.surfaces.ollama import embedding, generating, library
 from lm_sandbox.surfaces.openai import chat, models, plain
 from lm_sandbox.surfaces.openai import files as uploads
 from lm_sandbox.surfaces.openai.containers import files as container_files
@@ -96,6 +98,10 @@ ROUTERS = (
     mcp.ROUTER,
     seed.ROUTER,
     health.ROUTER,
+    anthropic.ROUTER,
+    generating.ROUTER,
+    embedding.ROUTER,
+    library.ROUTER,
 )
 LM_STUDIO_START = "Start LM Studio and switch its server on (Developer, or 'lms server start')."
 
@@ -214,7 +220,7 @@ def build_registry(settings: Settings, leases: GpuLeases | None = None) -> Model
     )
     found: list[Engine] = [
         *(OpenAIEngine(upstream_of(name, engine)) for name, engine in settings.engines.items()),
-        OllamaEngine(upstream.ollama_url, upstream.probe_timeout_s),
+        OllamaEngine(upstream.ollama_url, upstream.probe_timeout_s, upstream.ollama_api_key),
         OpenAIEngine(lm_studio),
         LlamaCppEngine(settings.llamacpp, models_dir(settings), leases=leases),
     ]

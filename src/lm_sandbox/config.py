@@ -142,6 +142,7 @@ class UpstreamSettings(Section):
     """Engines that run on their own and are found on this machine."""
 
     ollama_url: str = Field("http://127.0.0.1:11434", description="where Ollama is looked for")
+    ollama_api_key: SecretStr | None = Field(None, description="where a proxy in front of Ollama wants one")
     lmstudio_url: str = Field("http://127.0.0.1:1234", description="where LM Studio is looked for")
     probe_timeout_s: PositiveSeconds = Field(0.5, description="how long a look may take")
 

@@ -14,7 +14,7 @@ from tests.conftest import KEY
 
 pytestmark = pytest.mark.anyio
 
-OPEN_PATHS = {"/healthz", "/readyz", "/.well-known/oauth-protected-resource"}
+OPEN_PATHS = {"/", "/healthz", "/readyz", "/.well-known/oauth-protected-resource"}
 
 
 def routes(settings: Settings) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ async def while_connected(request: Request, work: Callable[[], Awaitable[T]]) ->
     results: list[T] = []
     failures: list[Exception] = []
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_until_gone, request.receive, tasks.cancel_scope)
+        tasks.start_soon(until_gone, request.receive, tasks.cancel_scope)
         try:
             results.append(await work())
         except Exception as error:  # noqa: BLE001 - raised again below, not wrapped into a group
@@ -94,7 +94,7 @@ class PushResponse(Response):
             }
         )
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
+            tasks.start_soon(until_gone, receive, tasks.cancel_scope)
             await self._write_all(write, tasks)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             tasks.cancel_scope.cancel()
@@ -137,7 +137,7 @@ def sse(data: object, event: str | None = None, *, event_id: int | None = None) 
     return f"{number}{name}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode(errors="replace")
 
 
-async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+async def until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         continue
     scope.cancel()
