@@ -1,5 +1,8 @@
 """Keys, scopes and web pages: who may speak MCP here."""
 
+import subprocess
+import sys
+
 import httpx
 import pytest
 
@@ -93,3 +96,9 @@ async def test_what_is_no_message_is_refused(
     answer = await api.post("/mcp", headers={**BASE, **headers}, content=body)
     assert answer.status_code == status
     assert KEY not in answer.text
+
+
+def test_the_sdk_is_not_loaded_before_somebody_speaks_mcp() -> None:
+    # It takes half a second, which no other command has to spend.
+    code = "import sys, lm_sandbox.app; sys.exit('mcp' in sys.modules or 'mcp_types' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

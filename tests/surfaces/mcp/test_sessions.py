@@ -5,6 +5,7 @@ import signal
 import time
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 from mcp import Client, MCPError
@@ -103,6 +104,18 @@ async def test_a_sandbox_that_is_gone_is_replaced_and_the_model_is_told(
     assert told.startswith("[This is a new sandbox")
     assert told.endswith("\non")
     assert text_of(await mcp.call_tool("bash", {"command": "echo on"})) == "on"
+
+
+async def test_a_sandbox_that_died_is_replaced_too(mcp: Client, api: httpx.AsyncClient) -> None:
+    first = await sandbox_of(mcp)
+    uid = (await api.get(f"/v1/sandboxes/{first}")).json()["enforced"]["host_uid"]
+    await anyio.run_process(["pkill", "-KILL", "-u", str(uid)])
+    ended = await mcp.call_tool("bash", {"command": "echo on"})
+    while ended.is_error:
+        assert error_of(ended)["code"] == "sandbox_failed"
+        ended = await mcp.call_tool("bash", {"command": "echo on"})
+    assert text_of(ended).startswith("[This is a new sandbox")
+    assert await sandbox_of(mcp) != first
 
 
 async def test_what_is_anothers_does_not_exist(connect: Connect, stranger: str, era: str) -> None:

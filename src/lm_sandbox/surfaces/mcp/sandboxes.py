@@ -8,7 +8,7 @@ cookie that `server/discover` has set, or else for each client program that uses
 from lm_sandbox.agent.conversations import Conversations, conversation_key
 from lm_sandbox.errors import Conflict, Gone, SandboxNotFound
 from lm_sandbox.identity.principals import Principal
-from lm_sandbox.sandboxes.sandbox import NewSandbox, Sandbox, Selection
+from lm_sandbox.sandboxes.sandbox import NewSandbox, Sandbox, SandboxState, Selection
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.surfaces.mcp.caller import Call
 
@@ -42,6 +42,8 @@ class CallSandboxes:
             return await self._pinned(call.principal, call.caller.sandbox), False
         key = _key(call.principal, call.session)
         before = self._conversations.last(key)
+        if before is not None and self._has_failed(call.principal, before):
+            await self._conversations.end(call.principal, key)
         sandbox = await self._conversations.sandbox(call.principal, key, new=False)
         return sandbox, before not in {None, sandbox.id}
 
@@ -77,6 +79,12 @@ class CallSandboxes:
     async def end(self, principal: Principal, session: str) -> None:
         """Deletes what a session had, which has ended."""
         await self._conversations.end(principal, _key(principal, session))
+
+    def _has_failed(self, principal: Principal, sandbox_id: str) -> bool:
+        try:
+            return self._sandboxes.get(principal, sandbox_id).state is SandboxState.FAILED
+        except (SandboxNotFound, Gone):
+            return False
 
     async def _pinned(self, principal: Principal, name: str) -> Sandbox:
         try:
