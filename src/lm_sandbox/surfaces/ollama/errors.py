@@ -1,12 +1,11 @@
 """Errors and streams as Ollama's clients expect them: `{"error": "..."}`, and lines of JSON."""
 
-import json
-
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
 from lm_sandbox.surfaces.errors import Failure
 from lm_sandbox.surfaces.live import StreamWire
+from lm_sandbox.surfaces.streams import json_line
 
 UNPROCESSABLE = 422
 
@@ -24,7 +23,7 @@ def error_line(failure: Failure) -> bytes:
 
 def line(content: object) -> bytes:
     """Writes one line of a stream."""
-    return (json.dumps(content, ensure_ascii=False) + "\n").encode(errors="replace")
+    return f"{json_line(content)}\n".encode(errors="replace")
 
 
 NDJSON = StreamWire(media_type="application/x-ndjson", render=ollama_error, last_words=error_line)
