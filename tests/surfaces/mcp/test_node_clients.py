@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ NOT_OURS = {
     },
 }
 
-pytestmark = pytest.mark.skipif(not NODE.exists(), reason="no MCP clients of npm; see scripts/test-mcp")
+pytestmark = pytest.mark.skipif(shutil.which("npm") is None, reason="no npm; see scripts/test-mcp")
 
 
 def node(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -130,7 +131,8 @@ def inspect(target: list[str], method: str, *arguments: str, env: dict[str, str]
 def test_the_inspector_lists_and_calls(mcp_server: Server, way: str, tmp_path: Path) -> None:
     http = [f"{mcp_server.url}/mcp", "--transport", "http", "--header", f"Authorization: Bearer {KEY}"]
     told = {"LM_SANDBOX_DATA_DIR": str(mcp_server.data_dir), "LM_SANDBOX_API_KEY": KEY}
-    told["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
+    if path := os.environ.get("PYTHONPATH"):
+        told["PYTHONPATH"] = path
     stdio = [
         lm_sandbox(),
         "mcp",
