@@ -15,6 +15,10 @@ from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.agent.run_store import RunStore
 from lm_sandbox.agent.uploads import Uploads
+from lm_sandbox.audit.log import AuditLog
+from lm_sandbox.audit.recording import Recorder
+from lm_sandbox.audit.redaction import DEFAULTS, Redactor
+from lm_sandbox.audit.store import AuditStore
 from lm_sandbox.config import Settings
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.local_key import LocalKey
@@ -49,6 +53,7 @@ from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of, problem
 from lm_sandbox.surfaces.native import (
+    audit,
     commands,
     engines,
     events,
@@ -68,6 +73,8 @@ from lm_sandbox.surfaces.openai.containers import routes as containers
 from lm_sandbox.surfaces.openai.responses import routes as responses
 from lm_sandbox.surfaces.origins import Origins
 from lm_sandbox.surfaces.swagger import add_swagger
+from lm_sandbox.surfaces.visit import visit_of
+from lm_sandbox.surfaces.visits import Visits
 
 # What a form has besides its file.
 FORM_BYTES = 1024 * 1024
@@ -91,6 +98,7 @@ ROUTERS = (
     terminals.ROUTER,
     terminal_sockets.ROUTER,
     engines.ROUTER,
+    audit.ROUTER,
     seed.ROUTER,
     health.ROUTER,
 )
@@ -133,6 +141,8 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as exits:
+        recorded = await exits.enter_async_context(build_audit(settings))
+        tell = Recorder(recorded.add, reads=settings.audit.reads)
         database = await exits.enter_async_context(Database(settings.data_dir / "lm-sandbox.db"))
         keys = KeyStore(database)
         configured = settings.api_key.get_secret_value() if settings.api_key else None
@@ -147,15 +157,17 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         inside = create_models_app(settings)
         tasks = await exits.enter_async_context(anyio.create_task_group())
         exits.callback(tasks.cancel_scope.cancel)
-        networks = Networks(driver, keys=keys.lent, models=StreamingASGITransport(inside, tasks))
+        networks = Networks(driver, keys=keys.lent, models=StreamingASGITransport(inside, tasks), tell=tell)
         records = SandboxStore(database)
-        service = SandboxService(driver, settings.sandbox, store, records, spool, networks=networks)
+        service = SandboxService(
+            driver, settings.sandbox, store, records, spool, networks=networks, tell=tell
+        )
         service = await exits.enter_async_context(service)
         runs = await exits.enter_async_context(RunStore(database, settings.agent.runs_kept_days))
         background = await exits.enter_async_context(BackgroundRuns(settings.agent.background_runs))
         most, largest = settings.agent.uploads_mib * MIB, settings.agent.upload_mib * MIB
         handed_in = Uploads(database, settings.data_dir / "uploads", most, largest)
-        opened = Terminals(service, driver, networks, settings.sandbox)
+        opened = Terminals(service, driver, networks, settings.sandbox, tell)
         inside.state.services = services = Services(
             keys=keys,
             sandboxes=service,
@@ -172,6 +184,8 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             shells=await exits.enter_async_context(Shells(service)),
             terminals=await exits.enter_async_context(opened),
             origins=Origins(settings.allowed_origins),
+            audit=recorded,
+            tell=tell,
         )
         yield services
 
@@ -179,6 +193,18 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
 def local_key(settings: Settings) -> LocalKey:
     """Returns where this machine's own key is kept."""
     return LocalKey(settings.data_dir / "api-key")
+
+
+def audit_folder(settings: Settings) -> Path:
+    """Returns where the audit is kept."""
+    return settings.data_dir / "audit"
+
+
+def build_audit(settings: Settings) -> AuditLog:
+    """Builds the record of who did what."""
+    bounds = settings.audit
+    redactor = Redactor((*DEFAULTS, *bounds.redact), bounds.max_text_chars)
+    return AuditLog(AuditStore(audit_folder(settings), bounds, redactor), bounds.checkpoint_s)
 
 
 def build_driver(settings: Settings) -> SandboxDriver:
@@ -223,6 +249,7 @@ def models_dir(settings: Settings) -> Path:
 def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -> FastAPI:
     bounds = {files.STREAMED: None, uploads.UPLOADED: settings.agent.upload_mib * MIB + FORM_BYTES}
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, others=bounds)
+    app.add_middleware(Visits)
     for error in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _as_problem)
     for router in routers:
@@ -231,5 +258,6 @@ def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -
 
 
 async def _as_problem(request: Request, error: Exception) -> Response:
-    del request
-    return problem(failure_of(error))
+    failure = failure_of(error)
+    visit_of(request).code = failure.code
+    return problem(failure)

@@ -174,6 +174,21 @@ class AgentSettings(Section):
     upload_mib: Positive = Field(512, description="size of one uploaded file, in MiB")
 
 
+class AuditSettings(Section):
+    """The record of who did what."""
+
+    reads: bool = Field(True, description="whether requests that change nothing are recorded too")
+    keep_days: Positive = Field(90, description="days for which records are kept")
+    keep_mib: Positive = Field(1024, description="disk for records, in MiB; the oldest go first")
+    segment_mib: Positive = Field(64, description="size of one file of records, in MiB")
+    checkpoint_records: Positive = Field(1000, description="a signed checkpoint after so many records")
+    checkpoint_s: PositiveSeconds = Field(300.0, description="and so long after a record, at the latest")
+    max_text_chars: Positive = Field(32 * 1024, description="characters of one command that are recorded")
+    redact: tuple[str, ...] = Field(
+        (), description="regular expressions of secrets besides the usual ones; a group `keep` stays"
+    )
+
+
 class OwnDotEnv(DotEnvSettingsSource):
     """Reads `.env`, in which other programs' variables may stand too."""
 
@@ -215,6 +230,7 @@ class Settings(BaseSettings):
     upstream: UpstreamSettings = UpstreamSettings()
     engines: dict[EngineName, EngineSettings] = Field({}, description="more engines, by name")
     agent: AgentSettings = AgentSettings()
+    audit: AuditSettings = AuditSettings()
 
     def for_one_use(self) -> Self:
         """Returns the same for a program that ends soon, and so keeps nothing ready and nothing for later."""

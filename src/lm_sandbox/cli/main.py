@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lm_sandbox import __version__
+from lm_sandbox.cli.audit_verbs import AUDIT
 from lm_sandbox.cli.model_verbs import MODELS
 from lm_sandbox.cli.program import FAILED, AsJson, complain, finish, load_settings
 from lm_sandbox.cli.run_verbs import RUNS
@@ -22,6 +23,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(sandbox, name="sandbox")
 app.add_typer(MODELS, name="models")
 app.add_typer(RUNS, name="runs")
+app.add_typer(AUDIT, name="audit")
 
 
 @app.command()

@@ -16,10 +16,12 @@ from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.driver import SandboxDriver, SandboxId
 from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
 from lm_sandbox.sandboxes.egress_proxy import DOORS, PROXY_ENV, EgressProxy
+from lm_sandbox.sandboxes.egress_witness import told_events
 from lm_sandbox.sandboxes.events import EventKind, Events
 from lm_sandbox.sandboxes.proxying.budget import Budget
 from lm_sandbox.sandboxes.proxying.dialer import Resolve, SystemResolver
 from lm_sandbox.sandboxes.proxying.gate import MODELS_HOST
+from lm_sandbox.telemetry.happenings import Tell, unheard
 
 LOG = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class Networks:
         keys: Lends keys for the models.
         models: This server's model API, as a transport; None where there is none.
         resolve: Looks names up; without one the host's resolver does, apart for each sandbox.
+        tell: Hears of refusals and changes.
     """
 
     def __init__(
@@ -65,11 +68,13 @@ class Networks:
         keys: LentKeys | None = None,
         models: httpx.AsyncBaseTransport | None = None,
         resolve: Resolve | None = None,
+        tell: Tell = unheard,
     ) -> None:
         self._driver = driver
         self._keys = keys or LentKeys()
         self._models = models
         self._resolve = resolve
+        self._tell = tell
         self._budget = Budget.of_this_process()
         self._networks: dict[SandboxId, Network] = {}
         self._tasks: TaskGroup | None = None
@@ -104,7 +109,8 @@ class Networks:
         if policy == self.find(sandbox).policy:
             return
         key = self._keys.lend(caller, owner, f"sandbox {sandbox}", MODELS_ONLY) if policy.models else None
-        network = self._networks.setdefault(sandbox, Network())
+        network = self._networks.get(sandbox) or Network(events=told_events(self._tell, sandbox, owner))
+        self._networks[sandbox] = network
         try:
             if network.proxy is None:
                 await self._open(sandbox, network, policy)

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Self
 
 import anyio
@@ -15,11 +16,7 @@ from anyio.abc import TaskGroup
 from lm_sandbox.config import SandboxSettings
 from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal, Scope
-from lm_sandbox.sandboxes.admission import (
-    admit_lifetime,
-    admit_limits,
-    default_limits,
-)
+from lm_sandbox.sandboxes.admission import admit_lifetime, admit_limits, default_limits
 from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.command_runner import CommandRunner, Spawn
 from lm_sandbox.sandboxes.commands import CommandResult, Sink
@@ -42,6 +39,9 @@ from lm_sandbox.sandboxes.sandbox import (
 from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.survivors import survivors, sweep
+from lm_sandbox.sandboxes.witness import Witness
+from lm_sandbox.sandboxes.witnessed_files import WitnessedFiles
+from lm_sandbox.telemetry.happenings import Tell, unheard
 
 REAP_S = 5.0
 
@@ -59,6 +59,7 @@ class SandboxService:
         records: Keeps what has to be known of sandboxes when this server was killed.
         spool: A folder for long outputs.
         networks: Their ways out.
+        tell: Hears what happens.
         clock: Seconds that only go up.
     """
 
@@ -71,6 +72,7 @@ class SandboxService:
         spool: Path,
         *,
         networks: Networks | None = None,
+        tell: Tell = unheard,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._driver = driver
@@ -82,6 +84,7 @@ class SandboxService:
         self._clock = clock
         self._registry = SandboxRegistry(settings, spool, clock)
         self.runner = CommandRunner(driver, self._networks, settings)
+        self._witness = Witness(tell, driver.name)
         self._tasks: TaskGroup | None = None
         self._exits = AsyncExitStack()
 
@@ -122,20 +125,21 @@ class SandboxService:
         limits = admit_limits(new.limits, self._settings)
         origin = await self._snapshots.find(principal, new.snapshot) if new.snapshot else None
         sandbox = self._registry.add(principal, new)
-        try:
-            spec = SandboxSpec(limits=limits, env=dict(new.env), image=new.image)
-            sandbox.enforced = await self._driver.create(sandbox.id, spec)
-            if origin is not None:
-                await self._driver.load(sandbox.id, self._snapshots.folder(origin.id))
-            await self._set_egress(principal, sandbox, new.egress)
-            sandbox.state = SandboxState.RUNNING
-            await self._records.add(SandboxRecord.of(sandbox))
-        except BaseException:
-            self._registry.forget(sandbox)
-            with anyio.CancelScope(shield=True):
-                await self._networks.close(sandbox.id)
-                await self._driver.destroy(sandbox.id)
-            raise
+        with self._witness.making(principal, sandbox):
+            try:
+                spec = SandboxSpec(limits=limits, env=dict(new.env), image=new.image)
+                sandbox.enforced = await self._driver.create(sandbox.id, spec)
+                if origin is not None:
+                    await self._driver.load(sandbox.id, self._snapshots.folder(origin.id))
+                await self._set_egress(principal, sandbox, new.egress)
+                sandbox.state = SandboxState.RUNNING
+                await self._records.add(SandboxRecord.of(sandbox))
+            except BaseException:
+                self._registry.forget(sandbox)
+                with anyio.CancelScope(shield=True):
+                    await self._networks.close(sandbox.id)
+                    await self._driver.destroy(sandbox.id)
+                raise
         return sandbox
 
     def page(
@@ -224,7 +228,7 @@ class SandboxService:
             SandboxNotFound: the principal has none of this id.
             Gone: it was deleted before.
         """
-        await self._remove(self.get(principal, sandbox_id))
+        await self._remove(self.get(principal, sandbox_id), "deleted")
 
     async def run(
         self,
@@ -253,8 +257,8 @@ class SandboxService:
         """
         sandbox = self.get(principal, sandbox_id)
         with self.in_use(sandbox), sandbox.noting_failure():
-            command = await self.runner.begin(sandbox, new, spawn)
-            return await command.run(sink)
+            command = await self._begin(principal, sandbox, new, spawn)
+            return await self._witness.see_through(sandbox, command, sink)
 
     async def start(
         self, principal: Principal, sandbox_id: str, new: NewCommand, spawn: Spawn | None = None
@@ -262,7 +266,7 @@ class SandboxService:
         """Starts a command that goes on by itself; raises as `run` does."""
         sandbox = self.get(principal, sandbox_id)
         with sandbox.noting_failure():
-            command = await self.runner.begin(sandbox, new, spawn)
+            command = await self._begin(principal, sandbox, new, spawn)
         self._watch(sandbox, command)
         return command
 
@@ -304,7 +308,8 @@ class SandboxService:
         sandbox = self.get(principal, sandbox_id)
         sandbox.require(SandboxState.RUNNING, SandboxState.STOPPED)
         with self.in_use(sandbox), sandbox.noting_failure():
-            yield self._driver.files(sandbox.id)
+            see = partial(self._witness.touching, principal, sandbox)
+            yield WitnessedFiles(self._driver.files(sandbox.id), see)
 
     def default_limits(self) -> Limits:
         """The limits of a sandbox that asks for none, and the most one may ask for."""
@@ -326,7 +331,7 @@ class SandboxService:
         now = self._clock()
         for sandbox in self._registry:
             if sandbox.state is not SandboxState.CREATING and sandbox.is_over(now):
-                await self._remove(sandbox)
+                await self._remove(sandbox, "its time was over")
             elif sandbox.recorded_at < sandbox.last_active_at:
                 sandbox.recorded_at = sandbox.last_active_at
                 await self._records.change(SandboxRecord.of(sandbox))
@@ -346,6 +351,14 @@ class SandboxService:
         known = {record.id for record in await self._records.all()}
         await anyio.to_thread.run_sync(sweep, self._spool, known)
 
+    async def _begin(
+        self, principal: Principal, sandbox: Sandbox, new: NewCommand, spawn: Spawn | None
+    ) -> Command:
+        began = perf_counter()
+        command = await self.runner.begin(sandbox, new, spawn)
+        self._witness.started(principal, sandbox, command, new, (perf_counter() - began) * 1000)
+        return command
+
     def _watch(self, sandbox: Sandbox, command: Command) -> None:
         if self._tasks is None:
             raise RuntimeError("the service is used outside its context")
@@ -361,13 +374,14 @@ class SandboxService:
         with self.in_use(sandbox):
             try:
                 with sandbox.noting_failure():
-                    await command.run()
+                    await self._witness.see_through(sandbox, command)
             except LmSandboxError:
                 return  # It is told by the command itself.
 
-    async def _remove(self, sandbox: Sandbox) -> None:
+    async def _remove(self, sandbox: Sandbox, reason: str) -> None:
         if not self._registry.bury(sandbox):
             return
+        self._witness.gone(sandbox, reason)
         with anyio.CancelScope(shield=True):
             await self._networks.close(sandbox.id)
             await self._driver.destroy(sandbox.id)

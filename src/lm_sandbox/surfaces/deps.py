@@ -14,6 +14,7 @@ from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.agent.run_store import RunStore
 from lm_sandbox.agent.uploads import Uploads
+from lm_sandbox.audit.log import AuditLog
 from lm_sandbox.errors import Unauthenticated
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.port_links import PortLinks
@@ -26,6 +27,8 @@ from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.surfaces.origins import Origins
+from lm_sandbox.surfaces.visit import ASKED_BYTES, visit_of
+from lm_sandbox.telemetry.happenings import Tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Services:
     shells: Shells
     terminals: Terminals
     origins: Origins
+    audit: AuditLog
+    tell: Tell
 
 
 def get_services(connection: HTTPConnection) -> Services:
@@ -89,17 +94,34 @@ async def principal_of(connection: HTTPConnection, services: Services) -> Princi
             "An API key is needed: send the header 'Authorization: Bearer KEY'. "
             "The key is printed at the first start; 'lm-sandbox keys show' prints it again."
         )
-    return await services.keys.authenticate(token)
+    principal = await services.keys.authenticate(token)
+    visit_of(connection).principal = principal
+    return principal
 
 
-def _with(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
-    async def check(principal: Annotated[Principal, Depends(get_principal)]) -> Principal:
+def _with(scope: Scope) -> Callable[[Request, Principal], Awaitable[Principal]]:
+    async def check(request: Request, principal: Annotated[Principal, Depends(get_principal)]) -> Principal:
+        visit_of(request).scope = scope.value
         principal.require(scope)
         return principal
 
     return check
 
 
+async def admin_of(
+    request: Request, services: Deps, principal: Annotated[Principal, Depends(_with(Scope.ADMIN))]
+) -> Principal:
+    """Lets an admin go on, as long as what it changes can be recorded.
+
+    Raises:
+        Forbidden: the principal is none.
+        AuditUnavailable: nothing can be recorded at present.
+    """
+    services.audit.require()
+    visit_of(request).asked = (await request.body())[:ASKED_BYTES].decode(errors="replace")
+    return principal
+
+
 ModelCaller = Annotated[Principal, Depends(_with(Scope.MODELS))]
 SandboxCaller = Annotated[Principal, Depends(_with(Scope.SANDBOXES))]
-AdminCaller = Annotated[Principal, Depends(_with(Scope.ADMIN))]
+AdminCaller = Annotated[Principal, Depends(admin_of)]
