@@ -15,10 +15,8 @@ from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.agent.run_store import RunStore
 from lm_sandbox.agent.uploads import Uploads
-from lm_sandbox.audit.log import AuditLog
+from lm_sandbox.audit.opening import build_audit
 from lm_sandbox.audit.recording import Recorder
-from lm_sandbox.audit.redaction import DEFAULTS, Redactor
-from lm_sandbox.audit.store import AuditStore
 from lm_sandbox.config import Settings
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.local_key import LocalKey
@@ -48,10 +46,14 @@ from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.storage.database import Database
 from lm_sandbox.surfaces import health, seed
+from lm_sandbox.surfaces import metrics as metrics_page
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of, problem
+from lm_sandbox.surfaces.exchange import exchange_of
+from lm_sandbox.surfaces.exchanges import Exchanges
+from lm_sandbox.surfaces.gauges import add_gauges
 from lm_sandbox.surfaces.native import (
     audit,
     commands,
@@ -73,8 +75,9 @@ from lm_sandbox.surfaces.openai.containers import routes as containers
 from lm_sandbox.surfaces.openai.responses import routes as responses
 from lm_sandbox.surfaces.origins import Origins
 from lm_sandbox.surfaces.swagger import add_swagger
-from lm_sandbox.surfaces.visit import visit_of
-from lm_sandbox.surfaces.visits import Visits
+from lm_sandbox.telemetry.happenings import Tell, tell_all, unheard
+from lm_sandbox.telemetry.loop_lag import watch_loop_lag
+from lm_sandbox.telemetry.metrics import Metrics
 
 # What a form has besides its file.
 FORM_BYTES = 1024 * 1024
@@ -101,6 +104,7 @@ ROUTERS = (
     audit.ROUTER,
     seed.ROUTER,
     health.ROUTER,
+    metrics_page.ROUTER,
 )
 LM_STUDIO_START = "Start LM Studio and switch its server on (Developer, or 'lms server start')."
 
@@ -141,13 +145,14 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as exits:
-        recorded = await exits.enter_async_context(build_audit(settings))
-        tell = Recorder(recorded.add, reads=settings.audit.reads)
+        recorded = await exits.enter_async_context(build_audit(settings.data_dir, settings.audit))
+        metrics = Metrics(settings.metrics.access)
+        tell = tell_all([Recorder(recorded.add, reads=settings.audit.reads), metrics])
         database = await exits.enter_async_context(Database(settings.data_dir / "lm-sandbox.db"))
         keys = KeyStore(database)
         configured = settings.api_key.get_secret_value() if settings.api_key else None
         await local_key(settings).ensure(keys, configured)
-        registry = await exits.enter_async_context(build_registry(settings))
+        registry = await exits.enter_async_context(build_registry(settings, tell=tell))
         client = await exits.enter_async_context(ChatClient())
         most_bytes = settings.sandbox.snapshots_mib * MIB
         store = SnapshotStore(database, settings.data_dir / "snapshots", most_bytes)
@@ -186,25 +191,16 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             origins=Origins(settings.allowed_origins),
             audit=recorded,
             tell=tell,
+            metrics=metrics,
         )
+        add_gauges(metrics, service, registry, recorded)
+        tasks.start_soon(watch_loop_lag, metrics.loop_lag.observe)
         yield services
 
 
 def local_key(settings: Settings) -> LocalKey:
     """Returns where this machine's own key is kept."""
     return LocalKey(settings.data_dir / "api-key")
-
-
-def audit_folder(settings: Settings) -> Path:
-    """Returns where the audit is kept."""
-    return settings.data_dir / "audit"
-
-
-def build_audit(settings: Settings) -> AuditLog:
-    """Builds the record of who did what."""
-    bounds = settings.audit
-    redactor = Redactor((*DEFAULTS, *bounds.redact), bounds.max_text_chars)
-    return AuditLog(AuditStore(audit_folder(settings), bounds, redactor), bounds.checkpoint_s)
 
 
 def build_driver(settings: Settings) -> SandboxDriver:
@@ -218,12 +214,15 @@ def build_driver(settings: Settings) -> SandboxDriver:
     return BubblewrapDriver(require_cgroups=sandbox.require_cgroups, warm=warm, recovery=recovery)
 
 
-def build_registry(settings: Settings, leases: GpuLeases | None = None) -> ModelRegistry:
+def build_registry(
+    settings: Settings, leases: GpuLeases | None = None, tell: Tell = unheard
+) -> ModelRegistry:
     """Builds the engines, those that a user has set up before the bundled demo.
 
     Args:
         settings: All of them.
         leases: GPUs that are lent to sandboxes.
+        tell: Hears of every use of a model.
     """
     upstream = settings.upstream
     lm_studio = Upstream(
@@ -238,7 +237,7 @@ def build_registry(settings: Settings, leases: GpuLeases | None = None) -> Model
         OpenAIEngine(lm_studio),
         LlamaCppEngine(settings.llamacpp, models_dir(settings), leases=leases),
     ]
-    return ModelRegistry(found, settings.default_model)
+    return ModelRegistry(found, settings.default_model, tell=tell)
 
 
 def models_dir(settings: Settings) -> Path:
@@ -249,7 +248,7 @@ def models_dir(settings: Settings) -> Path:
 def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -> FastAPI:
     bounds = {files.STREAMED: None, uploads.UPLOADED: settings.agent.upload_mib * MIB + FORM_BYTES}
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, others=bounds)
-    app.add_middleware(Visits)
+    app.add_middleware(Exchanges)
     for error in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _as_problem)
     for router in routers:
@@ -259,5 +258,5 @@ def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -
 
 async def _as_problem(request: Request, error: Exception) -> Response:
     failure = failure_of(error)
-    visit_of(request).code = failure.code
+    exchange_of(request).code = failure.code
     return problem(failure)

@@ -4,6 +4,7 @@ Sources, the later wins: `lm-sandbox.toml`, `.env`, `LM_SANDBOX_*` variables (`_
 command line flags. A component is handed its own subtree only.
 """
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -189,6 +190,24 @@ class AuditSettings(Section):
     )
 
 
+class MetricsAccess(StrEnum):
+    """Who may read `/metrics`."""
+
+    KEY = "key"
+    LOOPBACK = "loopback"
+    OFF = "off"
+
+
+class MetricsSettings(Section):
+    """What Prometheus reads."""
+
+    access: MetricsAccess = Field(
+        MetricsAccess.KEY,
+        description="who may read `/metrics`: `key` with the scope `metrics`, `loopback` who is on this "
+        "machine too, `off` nobody",
+    )
+
+
 class OwnDotEnv(DotEnvSettingsSource):
     """Reads `.env`, in which other programs' variables may stand too."""
 
@@ -231,6 +250,7 @@ class Settings(BaseSettings):
     engines: dict[EngineName, EngineSettings] = Field({}, description="more engines, by name")
     agent: AgentSettings = AgentSettings()
     audit: AuditSettings = AuditSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     def for_one_use(self) -> Self:
         """Returns the same for a program that ends soon, and so keeps nothing ready and nothing for later."""

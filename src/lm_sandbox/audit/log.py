@@ -54,6 +54,11 @@ class AuditLog:
         """Where the chain is kept."""
         return self._store.folder
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last write failed."""
+        return self._failure is not None
+
     async def __aenter__(self) -> Self:
         """Opens the chain.
 

@@ -13,8 +13,8 @@ import anyio
 from rich.console import Console
 from rich.markup import escape
 
-from lm_sandbox.app import audit_folder
 from lm_sandbox.audit.chain import Link
+from lm_sandbox.audit.opening import audit_folder
 from lm_sandbox.audit.reading import Query, export, search
 from lm_sandbox.audit.signing import PublicKey
 from lm_sandbox.audit.verification import Report, verify
@@ -79,7 +79,7 @@ async def export_to(settings: Settings, to: Path | None) -> int:
 
 
 def _folder(settings: Settings) -> Path:
-    folder = audit_folder(settings)
+    folder = audit_folder(settings.data_dir)
     if not folder.is_dir():
         raise NotFound("There is no audit yet; a server begins it.")
     return folder

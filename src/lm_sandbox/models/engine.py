@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol, Self
 
 from lm_sandbox.models.placement import Plan
+from lm_sandbox.models.use import Use
 
 
 class ModelState(StrEnum):
@@ -56,6 +57,7 @@ class Lease:
         headers: What the engine wants on each request; secret, never logged.
         model: The name by which the engine itself knows the model.
         silent_s: How long it may say nothing, in seconds.
+        use: Where it is noted how the request went.
     """
 
     base_url: str
@@ -63,6 +65,7 @@ class Lease:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     # A large model on a slow machine may think about a long prompt for minutes before its first word.
     silent_s: float = 600.0
+    use: Use = field(default_factory=Use, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

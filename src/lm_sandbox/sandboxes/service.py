@@ -4,9 +4,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import Self
 
 import anyio
@@ -40,7 +39,6 @@ from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.survivors import survivors, sweep
 from lm_sandbox.sandboxes.witness import Witness
-from lm_sandbox.sandboxes.witnessed_files import WitnessedFiles
 from lm_sandbox.telemetry.happenings import Tell, unheard
 
 REAP_S = 5.0
@@ -308,8 +306,11 @@ class SandboxService:
         sandbox = self.get(principal, sandbox_id)
         sandbox.require(SandboxState.RUNNING, SandboxState.STOPPED)
         with self.in_use(sandbox), sandbox.noting_failure():
-            see = partial(self._witness.touching, principal, sandbox)
-            yield WitnessedFiles(self._driver.files(sandbox.id), see)
+            yield self._witness.files(principal, sandbox, self._driver.files(sandbox.id))
+
+    def states(self) -> dict[SandboxState, int]:
+        """Counts all sandboxes by state, for who runs the server."""
+        return self._registry.states()
 
     def default_limits(self) -> Limits:
         """The limits of a sandbox that asks for none, and the most one may ask for."""
@@ -354,10 +355,7 @@ class SandboxService:
     async def _begin(
         self, principal: Principal, sandbox: Sandbox, new: NewCommand, spawn: Spawn | None
     ) -> Command:
-        began = perf_counter()
-        command = await self.runner.begin(sandbox, new, spawn)
-        self._witness.started(principal, sandbox, command, new, (perf_counter() - began) * 1000)
-        return command
+        return await self._witness.begin(principal, sandbox, new, self.runner.begin(sandbox, new, spawn))
 
     def _watch(self, sandbox: Sandbox, command: Command) -> None:
         if self._tasks is None:

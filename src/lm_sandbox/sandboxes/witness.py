@@ -1,7 +1,8 @@
 """Tells of what happens in sandboxes, as it happens, to who listens."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from time import perf_counter
 
 import anyio
@@ -10,7 +11,9 @@ from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.commands import CommandResult, Sink
+from lm_sandbox.sandboxes.files import SandboxFiles
 from lm_sandbox.sandboxes.sandbox import NewCommand, Sandbox
+from lm_sandbox.sandboxes.witnessed_files import WitnessedFiles
 from lm_sandbox.telemetry.happenings import (
     CommandEnded,
     CommandStarted,
@@ -61,10 +64,16 @@ class Witness:
         """Says that a sandbox was deleted."""
         self._tell(SandboxGone(who=sandbox.owner, sandbox=sandbox.id, reason=reason))
 
-    def started(
-        self, principal: Principal, sandbox: Sandbox, command: Command, new: NewCommand, spawn_ms: float
-    ) -> None:
-        """Says that a command runs."""
+    def files(self, principal: Principal, sandbox: Sandbox, files: SandboxFiles) -> SandboxFiles:
+        """Gives files to all of whose uses it is a witness."""
+        return WitnessedFiles(files, partial(self.touching, principal, sandbox))
+
+    async def begin(
+        self, principal: Principal, sandbox: Sandbox, new: NewCommand, beginning: Awaitable[Command]
+    ) -> Command:
+        """Sees a command being started."""
+        started = perf_counter()
+        command = await beginning
         self._tell(
             CommandStarted(
                 who=principal.id,
@@ -75,9 +84,10 @@ class Witness:
                 cwd=new.cwd,
                 env=tuple(new.env),
                 driver=self._driver,
-                spawn_ms=spawn_ms,
+                spawn_ms=_since(started),
             )
         )
+        return command
 
     async def see_through(
         self, sandbox: Sandbox, command: Command, sink: Sink | None = None

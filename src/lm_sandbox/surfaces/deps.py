@@ -26,9 +26,10 @@ from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
+from lm_sandbox.surfaces.exchange import ASKED_BYTES, exchange_of
 from lm_sandbox.surfaces.origins import Origins
-from lm_sandbox.surfaces.visit import ASKED_BYTES, visit_of
 from lm_sandbox.telemetry.happenings import Tell
+from lm_sandbox.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Services:
     origins: Origins
     audit: AuditLog
     tell: Tell
+    metrics: Metrics
 
 
 def get_services(connection: HTTPConnection) -> Services:
@@ -95,13 +97,13 @@ async def principal_of(connection: HTTPConnection, services: Services) -> Princi
             "The key is printed at the first start; 'lm-sandbox keys show' prints it again."
         )
     principal = await services.keys.authenticate(token)
-    visit_of(connection).principal = principal
+    exchange_of(connection).principal = principal
     return principal
 
 
 def _with(scope: Scope) -> Callable[[Request, Principal], Awaitable[Principal]]:
     async def check(request: Request, principal: Annotated[Principal, Depends(get_principal)]) -> Principal:
-        visit_of(request).scope = scope.value
+        exchange_of(request).scope = scope.value
         principal.require(scope)
         return principal
 
@@ -118,7 +120,7 @@ async def admin_of(
         AuditUnavailable: nothing can be recorded at present.
     """
     services.audit.require()
-    visit_of(request).asked = (await request.body())[:ASKED_BYTES].decode(errors="replace")
+    exchange_of(request).asked = (await request.body())[:ASKED_BYTES].decode(errors="replace")
     return principal
 
 

@@ -22,7 +22,7 @@ from lm_sandbox.errors import (
     Unavailable,
     UpstreamError,
 )
-from lm_sandbox.surfaces.visit import visit_of
+from lm_sandbox.surfaces.exchange import exchange_of
 
 LOG = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def raw_route_class(render: Render) -> type[APIRoute]:
                     return await handle(request)
                 except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes an answer
                     failure = failure_of(error)
-                    visit_of(request).code = failure.code
+                    exchange_of(request).code = failure.code
                     return render(failure)
 
             return handler

@@ -11,7 +11,7 @@ from lm_sandbox.errors import LmSandboxError, Unauthenticated
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.surfaces.deps import Services, principal_of
 from lm_sandbox.surfaces.errors import failure_of, problem
-from lm_sandbox.surfaces.visit import visit_of
+from lm_sandbox.surfaces.exchange import exchange_of
 
 # A browser's page can set no header but this one; the key follows in Base64 for URLs.
 BEARER = "bearer."
@@ -24,7 +24,7 @@ async def told(websocket: WebSocket) -> AsyncIterator[None]:
         yield
     except LmSandboxError as error:
         failure = failure_of(error)
-        visit_of(websocket).code = failure.code
+        exchange_of(websocket).code = failure.code
         await websocket.send_denial_response(problem(failure))
 
 
@@ -37,7 +37,7 @@ async def caller_of(websocket: WebSocket, services: Services) -> Principal:
     for offered in websocket.scope["subprotocols"]:
         if offered.startswith(BEARER):
             principal = await services.keys.authenticate(_decoded(offered.removeprefix(BEARER)))
-            visit_of(websocket).principal = principal
+            exchange_of(websocket).principal = principal
             return principal
     return await principal_of(websocket, services)
 

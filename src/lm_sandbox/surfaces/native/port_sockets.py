@@ -13,8 +13,8 @@ from lm_sandbox.sandboxes.port_headers import PortHeaders
 from lm_sandbox.sandboxes.port_socket import SocketRequest, open_socket
 from lm_sandbox.sandboxes.proxying.relay import together
 from lm_sandbox.surfaces.deps import Services, get_services, principal_of
+from lm_sandbox.surfaces.exchange import exchange_of
 from lm_sandbox.surfaces.native.port_place import PortPlace, by_key, by_link
-from lm_sandbox.surfaces.visit import visit_of
 from lm_sandbox.surfaces.web_sockets import told
 
 ROUTER = APIRouter()
@@ -40,7 +40,7 @@ async def use_link(websocket: WebSocket, token: str, path: str) -> None:
     services = get_services(websocket)
     async with told(websocket):
         place = by_link(services.links.read(token), token)
-        visit_of(websocket).principal = place.caller
+        exchange_of(websocket).principal = place.caller
         await _relay(websocket, services, place)
 
 

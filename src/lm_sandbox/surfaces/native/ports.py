@@ -17,9 +17,9 @@ from lm_sandbox.sandboxes.proxying.http_wire import Header
 from lm_sandbox.sandboxes.proxying.relay import together
 from lm_sandbox.surfaces.deps import Deps, SandboxCaller, Services
 from lm_sandbox.surfaces.errors import failure_of, problem, raw_route_class, route_class
+from lm_sandbox.surfaces.exchange import exchange_of
 from lm_sandbox.surfaces.native.port_place import PortPlace, by_key, by_link
 from lm_sandbox.surfaces.native.schemas import Body
-from lm_sandbox.surfaces.visit import visit_of
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 LONGEST_LINK_S = 86_400.0
@@ -71,7 +71,7 @@ async def use_port(place: Annotated[PortPlace, Depends(place_of)], deps: Deps, r
 async def use_link(token: str, deps: Deps, request: Request) -> Response:
     """Passes a request on to the server that the link leads to."""
     place = by_link(deps.links.read(token), token)
-    visit_of(request).principal = place.caller
+    exchange_of(request).principal = place.caller
     return PortResponse(deps, place, request)
 
 

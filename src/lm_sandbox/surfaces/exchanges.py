@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lm_sandbox.errors import AuditUnavailable
 from lm_sandbox.surfaces.errors import failure_of, problem
-from lm_sandbox.surfaces.visit import KEY, Visit
+from lm_sandbox.surfaces.exchange import KEY, Exchange
 from lm_sandbox.telemetry.happenings import ORIGIN, Origin, RequestEnded
 
 HEADER = b"x-request-id"
@@ -21,7 +21,7 @@ FORBIDDEN = 403
 REFUSED = frozenset({401, FORBIDDEN})
 
 
-class Visits:
+class Exchanges:
     """ASGI middleware, the outermost.
 
     Args:
@@ -37,14 +37,16 @@ class Visits:
             await self._app(scope, receive, send)
             return
         client = scope.get("client")
-        visit = Visit(Origin(_request_id(scope), client[0] if client else ""))
-        scope[KEY] = visit
-        answer = _Answer(scope, visit, send)
-        token = ORIGIN.set(visit.origin)
+        exchange = Exchange(Origin(_request_id(scope), client[0] if client else ""))
+        scope[KEY] = exchange
+        answer = _Answer(scope, exchange, send)
+        token = ORIGIN.set(exchange.origin)
         try:
             await self._app(scope, receive, answer.send)
         except BaseException as error:
-            visit.status = visit.status or (SERVER_ERROR if isinstance(error, Exception) else CLIENT_GONE)
+            exchange.status = exchange.status or (
+                SERVER_ERROR if isinstance(error, Exception) else CLIENT_GONE
+            )
             raise
         finally:
             ORIGIN.reset(token)
@@ -54,9 +56,9 @@ class Visits:
 class _Answer:
     """Puts the id on an answer; one to an admin's change is held back until that is on the disk."""
 
-    def __init__(self, scope: Scope, visit: Visit, send: Send) -> None:
+    def __init__(self, scope: Scope, exchange: Exchange, send: Send) -> None:
         self._scope = scope
-        self._visit = visit
+        self._exchange = exchange
         self._send = send
         self._refused = False
 
@@ -65,19 +67,19 @@ class _Answer:
             await self._begin(message)
             return
         if message["type"] == "websocket.accept":
-            self._visit.status = SWITCHING
-            self._visit.begun_ms = self._visit.elapsed_ms()
+            self._exchange.status = SWITCHING
+            self._exchange.begun_ms = self._exchange.elapsed_ms()
             message = {**message, "headers": [*message.get("headers", ()), self._header()]}
         elif message["type"] == "websocket.close":
-            self._visit.status = self._visit.status or FORBIDDEN
+            self._exchange.status = self._exchange.status or FORBIDDEN
         if not self._refused:
             await self._send(message)
 
     async def _begin(self, message: Message) -> None:
-        visit = self._visit
-        visit.status, visit.begun_ms = message["status"], visit.elapsed_ms()
+        exchange = self._exchange
+        exchange.status, exchange.begun_ms = message["status"], exchange.elapsed_ms()
         headers = [*message.get("headers", ()), self._header()]
-        if visit.status not in REFUSED and self._ended().changes_the_server:
+        if exchange.status not in REFUSED and self._ended().changes_the_server:
             self.tell()
             try:
                 await self._scope["app"].state.services.audit.flush()
@@ -97,32 +99,32 @@ class _Answer:
         await answer(self._scope, receive, self._send)
 
     def _header(self) -> tuple[bytes, bytes]:
-        return HEADER, self._visit.origin.request_id.encode()
+        return HEADER, self._exchange.origin.request_id.encode()
 
     def tell(self) -> None:
         """Says that the request is over, once, to whoever listens."""
         services = getattr(self._scope["app"].state, "services", None) if "app" in self._scope else None
-        if services is not None and not self._visit.told:
-            self._visit.told = True
+        if services is not None and not self._exchange.told:
+            self._exchange.told = True
             services.tell(self._ended())
 
     def _ended(self) -> RequestEnded:
-        visit, scope = self._visit, self._scope
-        principal = visit.principal
-        elapsed = visit.elapsed_ms()
+        exchange, scope = self._exchange, self._scope
+        principal = exchange.principal
+        elapsed = exchange.elapsed_ms()
         return RequestEnded(
             who=principal.id if principal else "",
             name=principal.name if principal else "",
-            origin=visit.origin,
+            origin=exchange.origin,
             method="WS" if scope["type"] == "websocket" else scope["method"],
             route=_template(scope),
             parts=_parts(scope),
-            status=visit.status or CLIENT_GONE,
-            code=visit.code,
+            status=exchange.status or CLIENT_GONE,
+            code=exchange.code,
             duration_ms=elapsed,
-            begun_ms=visit.begun_ms or elapsed,
-            scope=visit.scope,
-            asked=visit.asked,
+            begun_ms=exchange.begun_ms or elapsed,
+            scope=exchange.scope,
+            asked=exchange.asked,
         )
 
 

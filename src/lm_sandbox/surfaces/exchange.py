@@ -8,12 +8,12 @@ from starlette.requests import HTTPConnection
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.telemetry.happenings import Origin
 
-KEY = "lm_sandbox.visit"
+KEY = "lm_sandbox.exchange"
 ASKED_BYTES = 4096
 
 
 @dataclass(slots=True)
-class Visit:
+class Exchange:
     """What is known of a request so far.
 
     Attributes:
@@ -42,7 +42,7 @@ class Visit:
         return (perf_counter() - self.started) * 1000
 
 
-def visit_of(connection: HTTPConnection) -> Visit:
-    """Finds the visit that a request is; one that nobody hears of where there is none."""
+def exchange_of(connection: HTTPConnection) -> Exchange:
+    """Finds the exchange that a request is; one that nobody hears of where there is none."""
     found = connection.scope.get(KEY)
-    return found if isinstance(found, Visit) else Visit(Origin())
+    return found if isinstance(found, Exchange) else Exchange(Origin())
