@@ -1,6 +1,6 @@
 """The composition root: builds every object once, and enters and leaves them in order."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -109,12 +109,17 @@ ROUTERS = (
 LM_STUDIO_START = "Start LM Studio and switch its server on (Developer, or 'lms server start')."
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Builds the app; nothing is started before its lifespan is entered."""
+def create_app(settings: Settings, listeners: Sequence[Tell] = ()) -> FastAPI:
+    """Builds the app; nothing is started before its lifespan is entered.
+
+    Args:
+        settings: All of them.
+        listeners: They hear of what happens, besides the audit and the metrics.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with start_services(settings) as services:
+        async with start_services(settings, listeners) as services:
             app.state.services = services
             yield
 
@@ -136,8 +141,12 @@ def create_models_app(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def start_services(settings: Settings) -> AsyncIterator[Services]:
+async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> AsyncIterator[Services]:
     """Starts everything that the routes call, and ends it in the opposite order.
+
+    Args:
+        settings: All of them.
+        listeners: They hear of what happens, besides the audit and the metrics.
 
     Raises:
         DriverUnavailable: this host cannot isolate; the message says what to do.
@@ -147,7 +156,7 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
     async with AsyncExitStack() as exits:
         recorded = await exits.enter_async_context(build_audit(settings.data_dir, settings.audit))
         metrics = Metrics(settings.metrics.access)
-        tell = tell_all([Recorder(recorded.add, reads=settings.audit.reads), metrics])
+        tell = tell_all([Recorder(recorded.add, reads=settings.audit.reads), metrics, *listeners])
         database = await exits.enter_async_context(Database(settings.data_dir / "lm-sandbox.db"))
         keys = KeyStore(database)
         configured = settings.api_key.get_secret_value() if settings.api_key else None

@@ -208,6 +208,26 @@ class MetricsSettings(Section):
     )
 
 
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    AUTO = "auto"
+    PRETTY = "pretty"
+    JSON = "json"
+
+
+class LogSettings(Section):
+    """What a server logs to its standard error."""
+
+    format: LogFormat = Field(
+        LogFormat.AUTO,
+        description="`pretty`, `json` (Elastic Common Schema), or `auto`: pretty on a terminal",
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="what is left out below it"
+    )
+
+
 class OwnDotEnv(DotEnvSettingsSource):
     """Reads `.env`, in which other programs' variables may stand too."""
 
@@ -251,6 +271,7 @@ class Settings(BaseSettings):
     agent: AgentSettings = AgentSettings()
     audit: AuditSettings = AuditSettings()
     metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
 
     def for_one_use(self) -> Self:
         """Returns the same for a program that ends soon, and so keeps nothing ready and nothing for later."""
