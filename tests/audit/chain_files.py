@@ -31,6 +31,12 @@ def new_store(
     return store
 
 
+def write(store: AuditStore, written: list[Entry]) -> None:
+    """Has them on the disk."""
+    store.append(written)
+    store.sync()
+
+
 def entries(count: int, kind: str = "command.started") -> list[Entry]:
     return [Entry(kind, NOON + n, "key_1", "me", what={"text": f"echo {n}"}) for n in range(count)]
 

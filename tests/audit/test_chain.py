@@ -16,16 +16,16 @@ from lm_sandbox.audit.segments import segments_of
 from lm_sandbox.audit.signing import PRIVATE, PublicKey, SigningKey
 from lm_sandbox.audit.verification import FindingKind, Report, verify
 from lm_sandbox.config import AuditSettings
-from tests.audit.chain_files import DAY_S, Clock, entries, lines_of, new_store, put_lines
+from tests.audit.chain_files import DAY_S, Clock, entries, lines_of, new_store, put_lines, write
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Twenty records and a checkpoint in the middle: number 11."""
     store = new_store(tmp_path / "audit")
-    store.append(entries(10))
+    write(store, entries(10))
     store.seal()
-    store.append(entries(9))
+    write(store, entries(9))
     return tmp_path / "audit"
 
 
@@ -138,7 +138,7 @@ def test_the_end_cannot_be_cut_off_together_with_its_note(folder: Path) -> None:
 
 def test_an_older_state_put_back_whole_is_found_by_a_record_noted_elsewhere(folder: Path) -> None:
     old_lines, old_head = lines_of(folder), (folder / FILE).read_bytes()
-    new_store(folder).append(entries(3))
+    write(new_store(folder), entries(3))
     noted = verify(folder).last
     put_lines(folder, old_lines)
     (folder / FILE).write_bytes(old_head)
@@ -148,7 +148,7 @@ def test_an_older_state_put_back_whole_is_found_by_a_record_noted_elsewhere(fold
 
 def test_a_gap_stays_found_after_the_server_has_gone_on(folder: Path) -> None:
     put_lines(folder, lines_of(folder)[:15])
-    new_store(folder).append(entries(2))
+    write(new_store(folder), entries(2))
     report = verify(folder)
     assert found(report) == [(FindingKind.MISSING, 16)]
     assert "16 to 20" in report.findings[0].detail
@@ -162,7 +162,7 @@ def test_a_torn_last_line_is_repaired_and_told(folder: Path, torn: bytes) -> Non
         file.write(torn)
     assert verify(folder).whole
     assert "not finished" in verify(folder).note
-    new_store(folder).append(entries(1))
+    write(new_store(folder), entries(1))
     report = verify(folder)
     assert report.whole
     assert report.note == ""
@@ -183,8 +183,8 @@ def test_a_last_line_torn_off_after_it_was_acknowledged_is_no_accident(folder: P
 def test_two_writers_in_turn_make_one_chain(tmp_path: Path) -> None:
     one, two = new_store(tmp_path / "audit"), new_store(tmp_path / "audit")
     for _ in range(5):
-        one.append(entries(2))
-        two.append(entries(3))
+        write(one, entries(2))
+        write(two, entries(3))
     assert verify(tmp_path / "audit").whole
     assert verify(tmp_path / "audit").last.seq == 25
 
@@ -192,15 +192,18 @@ def test_two_writers_in_turn_make_one_chain(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = new_store(folder)
 
-    def full(descriptor: int) -> None:
-        assert descriptor
-        raise OSError(28, "No space left on device")
+    written = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if len(data) < 100:
+            raise OSError(28, "No space left on device")
+        return written(descriptor, data[:100])
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "fdatasync", full)
+        patched.setattr(os, "write", full)
         with pytest.raises(OSError, match="No space"):
-            store.append(entries(1))
-    store.append(entries(1))
+            write(store, entries(1))
+    write(store, entries(1))
     report = verify(folder)
     assert report.whole
     assert report.last.seq == 21
@@ -210,7 +213,7 @@ def test_retention_by_days_keeps_the_chain_verifiable(tmp_path: Path) -> None:
     clock, folder = Clock(), tmp_path / "audit"
     store = new_store(folder, AuditSettings(keep_days=3), clock)
     for _ in range(8):
-        store.append(entries(5))
+        write(store, entries(5))
         clock.now += DAY_S
     assert len(segments_of(folder)) == 8
     first = segments_of(folder)[0].path.read_bytes()
@@ -231,7 +234,7 @@ def test_retention_by_size_keeps_the_chain_verifiable(tmp_path: Path) -> None:
     folder = tmp_path / "audit"
     store = new_store(folder, AuditSettings(keep_mib=2, segment_mib=1))
     for _ in range(12):
-        store.append([Entry("big", 0, what={"text": "x " * 10_000}) for _ in range(20)])
+        write(store, [Entry("big", 0, what={"text": "x " * 10_000}) for _ in range(20)])
     assert sum(segment.size() for segment in segments_of(folder)) > 4 * 1024 * 1024
     store.prune()
     assert sum(segment.size() for segment in segments_of(folder)) <= 2 * 1024 * 1024
@@ -245,7 +248,7 @@ def test_dropping_that_was_broken_off_is_no_tampering(
     clock, folder = Clock(), tmp_path / "audit"
     store = new_store(folder, AuditSettings(keep_days=3), clock)
     for _ in range(8):
-        store.append(entries(5))
+        write(store, entries(5))
         clock.now += DAY_S
     killed = iter([True, False])
     unlink = Path.unlink

@@ -9,7 +9,7 @@ import pytest
 from lm_sandbox.audit.entry import Entry
 from lm_sandbox.audit.segments import segments_of
 from lm_sandbox.audit.verification import verify
-from tests.audit.chain_files import entries, new_store
+from tests.audit.chain_files import entries, new_store, write
 from tests.conftest import lm_sandbox
 
 
@@ -17,7 +17,7 @@ from tests.conftest import lm_sandbox
 def folder(command_env: dict[str, str]) -> Path:
     folder = Path(command_env["LM_SANDBOX_DATA_DIR"]) / "audit"
     store = new_store(folder)
-    store.append(entries(5))
+    write(store, entries(5))
     nasty = "\x1b]0;owned\x07[red]x[/red]\nforged 9 line"
     store.append([Entry("command.started", 0, "key_2", "you", what={"text": nasty})])
     store.seal()

@@ -8,16 +8,18 @@ from lm_sandbox.audit.chain import Link
 from lm_sandbox.audit.signing import PublicKey, SigningKey
 
 FILE = "head.json"
+# A sector of any disk.
+NOTE_BYTES = 512
 
 
 def write_head(folder: Path, link: Link, key: SigningKey) -> None:
-    """Writes the note in place of the last one."""
+    """Writes the note over the last one; so few bytes at once are there whole or not at all."""
     note = {"seq": link.seq, "hash": link.hash, "signature": key.sign(_message(link))}
-    new = folder / f"{FILE}.new"
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(note, file)
-    new.replace(folder / FILE)
+    descriptor = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.pwrite(descriptor, json.dumps(note).ljust(NOTE_BYTES).encode(), 0)
+    finally:
+        os.close(descriptor)
 
 
 def read_head(folder: Path, key: PublicKey) -> Link | None:

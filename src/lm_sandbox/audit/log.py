@@ -18,8 +18,10 @@ from lm_sandbox.errors import AuditUnavailable
 
 LOG = logging.getLogger(__name__)
 
-# So long entries gather, which makes one write and one wait for the disk of many.
-GATHER_S = 0.02
+# So long entries gather, which makes one write of many.
+GATHER_S = 0.05
+# A crash of the machine, not of the server, loses so much at most.
+SYNC_S = 1.0
 RETRY_S = 1.0
 PRUNE_S = 3600.0
 MOST_PENDING = 20_000
@@ -47,7 +49,7 @@ class AuditLog:
         self._closing = False
         self._changed = Condition()
         self._thread = Thread(target=self._write_for_ever, name="audit", daemon=True)
-        self._sealed_at = self._pruned_at = clock()
+        self._sealed_at = self._pruned_at = self._synced_at = clock()
 
     @property
     def folder(self) -> Path:
@@ -122,24 +124,34 @@ class AuditLog:
                 closing = self._closing
                 entries, self._pending = self._pending, []
                 waiting, self._waiting = self._waiting, []
-            self._failure = self._attempt(entries)
+            self._failure = self._attempt(entries, durable=bool(waiting) or closing)
             for done in waiting:
                 done.set_exception(self._failure) if self._failure else done.set_result(None)
             self._attempt_upkeep(closing=closing)
+        self._store.close()
 
     def _wait(self) -> None:
         if self._failure is None:
-            after_s = self._checkpoint_s if self._store.unsealed else PRUNE_S
-            self._changed.wait_for(lambda: self._presses() or bool(self._pending), after_s)
+            self._changed.wait_for(lambda: self._presses() or bool(self._pending), self._rest_s())
         self._changed.wait_for(self._presses, GATHER_S if self._failure is None else RETRY_S)
 
     def _presses(self) -> bool:
         return self._closing or bool(self._waiting)
 
-    def _attempt(self, entries: list[Entry]) -> OSError | None:
+    def _rest_s(self) -> float:
+        if self._store.unsynced:
+            return SYNC_S
+        return self._checkpoint_s if self._store.unsealed else PRUNE_S
+
+    def _attempt(self, entries: list[Entry], *, durable: bool) -> OSError | None:
         lost = [Entry(LOST, time(), outcome="lost", what={"records": self._lost})] if self._lost else []
         try:
-            self._store.append([*entries, *lost])
+            if entries or lost:
+                self._store.append([*entries, *lost])
+                entries, self._lost = [], 0
+            if durable or self._clock() - self._synced_at >= SYNC_S:
+                self._store.sync()
+                self._synced_at = self._clock()
         except OSError as error:
             self._give_back(entries, error)
             return error
@@ -147,8 +159,6 @@ class AuditLog:
             # Whatever it is, the thread must live, or nothing would be recorded any more.
             LOG.exception("audit records could not be written")
             self._lost += len(entries)
-        else:
-            self._lost = 0
         return None
 
     def _attempt_upkeep(self, *, closing: bool) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,37 +78,81 @@ def read_tail(path: Path) -> Tail:
     return Tail(line, start + whole, size - start - whole)
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes from writing; whoever dies lets go."""
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+class FolderLock:
+    """Lets one process write at a time; whoever dies lets go.
 
-
-def append(path: Path, data: bytes) -> None:
-    """Writes at the end of a file, and returns when it is on the disk.
-
-    Raises:
-        OSError: it could not be written; nothing of it is in the file then.
+    Args:
+        folder: What is locked; it must exist.
     """
-    new = not path.exists()
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        size = os.fstat(descriptor).st_size
+
+    def __init__(self, folder: Path) -> None:
+        self._token = secrets.token_bytes(16)
+        self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Holds it, and tells whether nobody else has since it was held here the last time."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
-            _write_all(descriptor, data)
-            os.fdatasync(descriptor)
+            alone = os.pread(self._descriptor, len(self._token), 0) == self._token
+            if not alone:
+                os.pwrite(self._descriptor, self._token, 0)
+            yield alone
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        os.close(self._descriptor)
+
+
+class OpenSegment:
+    """The segment that is written to.
+
+    Args:
+        segment: Which; made where it is not there.
+    """
+
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
+        new = not segment.path.exists()
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._descriptor = os.open(segment.path, flags, 0o600)
+        self.size = os.fstat(self._descriptor).st_size
+        if new:
+            sync_folder(segment.path.parent)
+
+    def is_as_left(self) -> bool:
+        """Whether it is still there, and nobody has changed its size."""
+        found = os.fstat(self._descriptor)
+        return found.st_nlink > 0 and found.st_size == self.size
+
+    def append(self, data: bytes) -> None:
+        """Writes at the end; what is written survives the end of this process, but not yet of the machine.
+
+        Raises:
+            OSError: it could not be written; nothing of it is in the file then.
+        """
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
         except OSError:
-            os.ftruncate(descriptor, size)
+            os.ftruncate(self._descriptor, self.size)
             raise
-    finally:
-        os.close(descriptor)
-    if new:
-        sync_folder(path.parent)
+        self.size += len(data)
+
+    def sync(self) -> None:
+        """Returns when all that was written is on the disk.
+
+        Raises:
+            OSError: it cannot be.
+        """
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """Closes it."""
+        os.close(self._descriptor)
 
 
 def sync_folder(folder: Path) -> None:
@@ -117,9 +162,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]

@@ -1,8 +1,8 @@
 """Appends to the chain on disk: one process at a time, in whole batches, on the disk."""
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -15,10 +15,10 @@ from lm_sandbox.audit.head import read_head, write_head
 from lm_sandbox.audit.redaction import Redactor
 from lm_sandbox.audit.seals import REPAIRED, checkpoint, dropped
 from lm_sandbox.audit.segments import (
+    FolderLock,
+    OpenSegment,
     Segment,
     Tail,
-    append,
-    locked,
     read_tail,
     segments_of,
     sync_folder,
@@ -50,10 +50,11 @@ class AuditStore:
         self._redactor = redactor
         self._now = now
         self._key: SigningKey | None = None
+        self._lock: FolderLock | None = None
         self._link = Link()
-        self._segment: Segment | None = None
-        self._size = 0
+        self._open: OpenSegment | None = None
         self._unsealed = 0
+        self._unsynced = False
 
     def open(self) -> None:
         """Makes what is missing, repairs a torn end, and drops what is too old.
@@ -63,36 +64,57 @@ class AuditStore:
             Invalid: the signing key is damaged.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(self.folder):
+        self._lock = FolderLock(self.folder)
+        with self._turn():
             self._key = SigningKey.ensure(self.folder)
         self.append([])
         self.prune()
 
+    def close(self) -> None:
+        """Lets go of the files."""
+        self._leave()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
     def append(self, entries: Sequence[Entry]) -> None:
-        """Writes entries at the end of the chain; they are on the disk when it returns.
+        """Writes entries at the end of the chain; from then on they survive the end of this process.
 
         Raises:
             OSError: they could not be written; none of them is in the chain then.
         """
-        with locked(self.folder):
-            self._append(entries)
+        with self._turn() as alone:
+            self._append(entries, alone=alone)
+
+    def sync(self) -> None:
+        """Returns when all that was appended is on the disk.
+
+        Raises:
+            OSError: it cannot be.
+        """
+        with self._turn() as alone:
+            if self._unsynced:
+                self._append([], alone=alone)
+                self._sync()
 
     def seal(self) -> None:
-        """Signs what was written since the last checkpoint."""
-        with locked(self.folder):
+        """Signs what was written since the last checkpoint, and has it on the disk."""
+        with self._turn() as alone:
             if self._unsealed:
-                self._append([], sealing=True)
+                self._append([], alone=alone, sealing=True)
+                self._sync()
 
     def prune(self) -> None:
         """Drops the oldest segments that are over age, or over the bytes that may be kept."""
-        with locked(self.folder):
-            self._append([])
+        with self._turn() as alone:
+            self._append([], alone=alone)
             gone = self._surplus(segments_of(self.folder))
             following = read_line(_first_line(gone[-1][1].path)) if gone else None
             if following is None:
                 return  # Nothing is to go, or what shows that something is damaged is to stay.
             through = Link(following.seq - 1, following.prev)
-            self._append([dropped(self._link, through, self._signing)], sealing=True)
+            self._append([dropped(self._link, through, self._signing)], alone=True, sealing=True)
+            self._sync()
             for segment, _ in gone:
                 segment.path.unlink()
             sync_folder(self.folder)
@@ -103,47 +125,66 @@ class AuditStore:
         return self._unsealed
 
     @property
+    def unsynced(self) -> bool:
+        """Whether something may not be on the disk yet."""
+        return self._unsynced
+
+    @property
     def _signing(self) -> SigningKey:
         if self._key is None:
             raise RuntimeError("the audit is used before it was opened")
         return self._key
 
-    def _append(self, entries: Sequence[Entry], *, sealing: bool = False) -> None:
-        entries = [*self._resume(), *entries]
+    @contextmanager
+    def _turn(self) -> Iterator[bool]:
+        """Keeps other processes from writing; tells whether the chain still ends where it was left."""
+        if self._lock is None:
+            raise RuntimeError("the audit is used before it was opened")
+        with self._lock.held() as alone:
+            yield alone and self._open is not None and self._open.is_as_left()
+
+    def _append(self, entries: Sequence[Entry], *, alone: bool, sealing: bool = False) -> None:
+        entries = [*([] if alone else self._resume()), *entries]
         lines: list[bytes] = []
         link = self._link
         for entry in entries:
             line, link = seal(replace(entry, what=self._redactor.all(entry.what)), link)
             lines += (line, b"\n")
         unsealed = self._unsealed + len(entries)
-        if sealing or unsealed >= self._settings.checkpoint_records:
+        sealing = sealing or unsealed >= self._settings.checkpoint_records
+        if sealing:
             line, link = seal(checkpoint(link, self._signing), link)
             lines += (line, b"\n")
-            unsealed = 0
-        if lines:
-            self._write(b"".join(lines), link)
-            self._unsealed = unsealed
+        if not lines:
+            return
+        data = b"".join(lines)
+        self._open_for(len(data)).append(data)
+        self._link, self._unsynced = link, True
+        self._unsealed = 0 if sealing else unsealed
 
-    def _write(self, data: bytes, link: Link) -> None:
-        segment = self._segment_for(len(data))
-        append(segment.path, data)
-        grown = self._size if segment == self._segment else 0
-        self._segment, self._size, self._link = segment, grown + len(data), link
-        write_head(self.folder, link, self._signing)
+    def _sync(self) -> None:
+        if self._open is not None:
+            self._open.sync()
+            # Only now, or a crash of the machine would look like records cut off.
+            write_head(self.folder, self._link, self._signing)
+        self._unsynced = False
+
+    def _leave(self) -> None:
+        if self._open is not None:
+            if self._unsynced:
+                self._open.sync()
+            self._open.close()
+            self._open = None
 
     def _resume(self) -> list[Entry]:
         """Finds the chain's end, where another process may have gone on; returns what to tell of it."""
-        segments = segments_of(self.folder)
-        if self._segment is not None and segments[-1:] == [self._segment]:
-            with suppress(FileNotFoundError):
-                if self._segment.size() == self._size:
-                    return []
-        self._link, self._segment, self._size = Link(), None, 0
+        self._leave()
+        self._link = Link()
         found: list[Entry] = []
-        for segment in reversed(segments):
+        for segment in reversed(segments_of(self.folder)):
             tail = _mended(segment, found, self._now())
-            if self._segment is None and tail.whole:
-                self._segment, self._size = segment, tail.whole
+            if self._open is None and tail.whole:
+                self._open = OpenSegment(segment)
             last = read_line(tail.line)
             if last is not None:
                 self._link = last.link
@@ -154,13 +195,20 @@ class AuditStore:
             self._link = head
         return found
 
-    def _segment_for(self, size: int) -> Segment:
+    def _open_for(self, size: int) -> OpenSegment:
         day = datetime.fromtimestamp(self._now(), UTC).date().isoformat()
-        current = self._segment
-        full = self._size + size > self._settings.segment_mib * MIB
-        if current is None or full or current.day < day:
-            return Segment.beginning(self.folder, self._link.seq + 1, day)
-        return current
+        current = self._open
+        if (
+            current is not None
+            and current.segment.day >= day
+            and current.size + size <= self._settings.segment_mib * MIB
+        ):
+            return current
+        if current is not None:
+            current.sync()
+            current.close()
+        self._open = OpenSegment(Segment.beginning(self.folder, self._link.seq + 1, day))
+        return self._open
 
     def _surplus(self, segments: Sequence[Segment]) -> list[tuple[Segment, Segment]]:
         """The segments to drop, oldest first, each with the one that follows it; the newest always stays."""

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Mapping
 from queue import Full, Queue
 from threading import Thread
+from time import sleep
 from typing import Self, TextIO
 
 import structlog
@@ -20,6 +21,7 @@ from lm_sandbox.telemetry.ecs import Fields, Line, line_of, line_of_record
 from lm_sandbox.telemetry.happenings import ORIGIN, Happening, Origin
 
 MOST_WAITING = 10_000
+GATHER_S = 0.05
 LEAVE_S = 5.0
 # What would end a line, move the cursor, or turn the direction of what stands behind it.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -94,6 +96,9 @@ class Logs(logging.Handler):
 
     def _write_for_ever(self) -> None:
         while (item := self._queue.get()) is not None:
+            if self._queue.empty():
+                # Waking for each line would cost those who serve more than the lines themselves.
+                sleep(GATHER_S)
             line = _line(item)
             if line is None or line.level < self.level:
                 continue
