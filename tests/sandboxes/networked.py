@@ -2,9 +2,10 @@
 
 import ipaddress
 import os
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,10 @@ from lm_sandbox.sandboxes.limits import MIB, Limits
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.sandbox import Change, NewCommand, NewSandbox
 from lm_sandbox.sandboxes.sandbox_store import SandboxStore
+from lm_sandbox.sandboxes.secrets import DomainSecret
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
+from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.storage.database import Database
 
 OWNER = Principal("anna", "Anna", frozenset({Scope.SANDBOXES, Scope.MODELS}))
@@ -52,6 +55,7 @@ class Box:
     service: SandboxService
     id: str
     table: Table
+    snapshots: Snapshots
 
     async def run(self, command: str, stdin: bytes | None = None) -> CommandResult:
         return await self.service.run(OWNER, self.id, NewCommand(command, stdin=stdin, timeout_s=60.0))
@@ -70,15 +74,20 @@ class Box:
 
 @asynccontextmanager
 async def box(
-    *rules: str, mode: EgressMode = EgressMode.ALLOWLIST, driver: SandboxDriver | None = None
+    *rules: str,
+    mode: EgressMode = EgressMode.ALLOWLIST,
+    driver: SandboxDriver | None = None,
+    new: NewSandbox | None = None,
+    secrets: tuple[DomainSecret, ...] = (),
+    trust: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Box]:
     table = Table()
     driver = driver or BubblewrapDriver()
-    networks = Networks(driver, resolve=table)
+    networks = Networks(driver, resolve=table, trust=trust)
     async with (
         TemporaryDirectory() as folder,
         Database(Path(folder) / "test.db") as database,
-        SnapshotStore(database, Path(folder) / "snapshots", MIB) as snapshots,
+        SnapshotStore(database, Path(folder) / "snapshots", 512 * MIB) as snapshots,
         SandboxService(
             driver,
             SandboxSettings(),
@@ -88,6 +97,8 @@ async def box(
             networks=networks,
         ) as service,
     ):
-        new = NewSandbox(limits=SMALL, egress=EgressPolicy.parse(mode, rules))
-        made = await service.create(OWNER, new)
-        yield Box(service, made.id, table)
+        wanted = replace(
+            new or NewSandbox(limits=SMALL), egress=EgressPolicy.parse(mode, rules), secrets=secrets
+        )
+        made = await service.create(OWNER, wanted)
+        yield Box(service, made.id, table, Snapshots(service, driver, snapshots))

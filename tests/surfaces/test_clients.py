@@ -13,8 +13,8 @@ PROMPT = "cat /proc/sys/kernel/random/boot_id"
 
 
 @pytest.fixture
-def sdk(server: Server) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0)
+def sdk(shared_server: Server) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{shared_server.url}/v1", api_key=shared_server.key, max_retries=0)
 
 
 def test_chat_runs_the_loop_and_tells_what_the_kernel_said(sdk: openai.OpenAI) -> None:
@@ -56,6 +56,19 @@ def test_chat_streams_the_same_text(sdk: openai.OpenAI) -> None:
     assert chunks[-1].usage is not None
 
 
+def test_a_run_of_a_chat_is_kept_like_a_response(sdk: openai.OpenAI) -> None:
+    raw = sdk.chat.completions.with_raw_response.create(
+        model="nano+bash", messages=[{"role": "user", "content": PROMPT}]
+    )
+    kept = sdk.responses.retrieve(raw.headers["x-lm-sandbox-run"])
+    assert kept.model == "nano+bash"
+    assert [item.type for item in kept.output] == ["shell_call", "shell_call_output", "message"]
+    again = sdk.chat.completions.with_raw_response.create(
+        model="nano+bash", messages=[{"role": "user", "content": "hi"}], store=False
+    )
+    assert "x-lm-sandbox-run" not in again.headers
+
+
 def test_a_model_without_a_shell_is_passed_through(sdk: openai.OpenAI) -> None:
     stream = sdk.chat.completions.create(
         model="nano", messages=[{"role": "user", "content": "hello"}], stream=True, temperature=0
@@ -92,7 +105,7 @@ def test_responses_stream_in_the_sdks_own_order(sdk: openai.OpenAI) -> None:
     assert {"output_text.delta", "output_text.done", "content_part.added", "content_part.done"} <= set(order)
 
 
-def test_a_sandbox_can_be_named_as_the_container(sdk: openai.OpenAI, server: Server) -> None:
+def test_a_sandbox_can_be_named_as_the_container(sdk: openai.OpenAI) -> None:
     first = sdk.responses.create(
         model="nano", input="create an empty file called z.txt", tools=[{"type": "shell"}]
     )
@@ -116,11 +129,10 @@ def test_a_sandbox_can_be_named_as_the_container(sdk: openai.OpenAI, server: Ser
     output = again.output[1]
     assert output.type == "shell_call_output"
     assert output.output[0].stdout == "z.txt\n"
-    assert server.pid
 
 
-def test_a_wrong_key_is_the_sdks_authentication_error(server: Server) -> None:
-    stranger = openai.OpenAI(base_url=f"{server.url}/v1", api_key="wrong", max_retries=0)
+def test_a_wrong_key_is_the_sdks_authentication_error(shared_server: Server) -> None:
+    stranger = openai.OpenAI(base_url=f"{shared_server.url}/v1", api_key="wrong", max_retries=0)
     with pytest.raises(openai.AuthenticationError):
         stranger.models.list()
 

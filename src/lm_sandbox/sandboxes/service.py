@@ -36,6 +36,7 @@ from lm_sandbox.sandboxes.sandbox import (
     Selection,
 )
 from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
+from lm_sandbox.sandboxes.secrets import check_secrets
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.survivors import survivors, sweep
 from lm_sandbox.sandboxes.witness import Witness
@@ -82,7 +83,7 @@ class SandboxService:
         self._clock = clock
         self._registry = SandboxRegistry(settings, spool, clock)
         self.runner = CommandRunner(driver, self._networks, settings)
-        self._witness = Witness(tell, driver.name)
+        self._witness = Witness(tell, driver.name, self.runner)
         self._tasks: TaskGroup | None = None
         self._exits = AsyncExitStack()
 
@@ -113,15 +114,19 @@ class SandboxService:
 
         Raises:
             Forbidden: the principal lacks the scope.
-            Conflict: the principal has one of this name.
-            Invalid: a limit is over the server's.
+            Conflict: the principal has one of this name, or the snapshot is of another image.
+            Invalid: a limit is over the server's, a secret cannot be used, or there is no such image.
             SnapshotNotFound: the principal has no such snapshot to start from.
             NoCapacity: as many as allowed exist.
+            Unsupported: this host gives no sandbox an image.
             DriverUnavailable: the host refused.
         """
         principal.require(Scope.SANDBOXES)
         limits = admit_limits(new.limits, self._settings)
+        check_secrets(new.secrets, new.egress)
         origin = await self._snapshots.find(principal, new.snapshot) if new.snapshot else None
+        if origin is not None and new.image is None:
+            new = replace(new, image=origin.image)
         sandbox = self._registry.add(principal, new)
         with self._witness.making(principal, sandbox):
             try:
@@ -129,6 +134,7 @@ class SandboxService:
                 sandbox.enforced = await self._driver.create(sandbox.id, spec)
                 if origin is not None:
                     await self._driver.load(sandbox.id, self._snapshots.folder(origin.id))
+                await self._networks.give_secrets(sandbox.id, new.secrets)
                 await self._set_egress(principal, sandbox, new.egress)
                 sandbox.state = SandboxState.RUNNING
                 await self._records.add(SandboxRecord.of(sandbox))
@@ -162,6 +168,10 @@ class SandboxService:
             Gone: it was deleted.
         """
         return self._registry.find(principal, sandbox_id)
+
+    def uses_image(self, name: str) -> bool:
+        """Whether anybody's sandbox is made of an image."""
+        return any(sandbox.image == name for sandbox in self._registry)
 
     async def change(self, principal: Principal, sandbox_id: str, change: Change) -> Sandbox:
         """Changes what can be changed while it lives.
@@ -255,7 +265,7 @@ class SandboxService:
         """
         sandbox = self.get(principal, sandbox_id)
         with self.in_use(sandbox), sandbox.noting_failure():
-            command = await self._begin(principal, sandbox, new, spawn)
+            command = await self._witness.begin(principal, sandbox, new, spawn)
             return await self._witness.see_through(sandbox, command, sink)
 
     async def start(
@@ -264,7 +274,7 @@ class SandboxService:
         """Starts a command that goes on by itself; raises as `run` does."""
         sandbox = self.get(principal, sandbox_id)
         with sandbox.noting_failure():
-            command = await self._begin(principal, sandbox, new, spawn)
+            command = await self._witness.begin(principal, sandbox, new, spawn)
         self._watch(sandbox, command)
         return command
 
@@ -351,11 +361,6 @@ class SandboxService:
                     await self._set_egress(found.owner, found.sandbox, found.egress)
         known = {record.id for record in await self._records.all()}
         await anyio.to_thread.run_sync(sweep, self._spool, known)
-
-    async def _begin(
-        self, principal: Principal, sandbox: Sandbox, new: NewCommand, spawn: Spawn | None
-    ) -> Command:
-        return await self._witness.begin(principal, sandbox, new, self.runner.begin(sandbox, new, spawn))
 
     def _watch(self, sandbox: Sandbox, command: Command) -> None:
         if self._tasks is None:

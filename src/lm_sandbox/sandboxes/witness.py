@@ -1,6 +1,6 @@
 """Tells of what happens in sandboxes, as it happens, to who listens."""
 
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from time import perf_counter
@@ -10,6 +10,7 @@ import anyio
 from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.sandboxes.command_book import Command
+from lm_sandbox.sandboxes.command_runner import CommandRunner, Spawn
 from lm_sandbox.sandboxes.commands import CommandResult, Sink
 from lm_sandbox.sandboxes.files import SandboxFiles
 from lm_sandbox.sandboxes.sandbox import NewCommand, Sandbox
@@ -32,10 +33,12 @@ class Witness:
     Args:
         tell: Who listens.
         driver: The name of what makes the sandboxes.
+        runner: Starts commands in them.
     """
 
-    def __init__(self, tell: Tell, driver: str) -> None:
+    def __init__(self, tell: Tell, driver: str, runner: CommandRunner) -> None:
         self._tell = tell
+        self._runner = runner
         self._driver = driver
 
     @contextmanager
@@ -69,11 +72,11 @@ class Witness:
         return WitnessedFiles(files, partial(self.touching, principal, sandbox))
 
     async def begin(
-        self, principal: Principal, sandbox: Sandbox, new: NewCommand, beginning: Awaitable[Command]
+        self, principal: Principal, sandbox: Sandbox, new: NewCommand, spawn: Spawn | None
     ) -> Command:
-        """Sees a command being started."""
+        """Starts a command, as the runner does."""
         started = perf_counter()
-        command = await beginning
+        command = await self._runner.begin(sandbox, new, spawn)
         self._tell(
             CommandStarted(
                 who=principal.id,

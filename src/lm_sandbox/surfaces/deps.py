@@ -21,12 +21,14 @@ from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.registry import ModelRegistry
+from lm_sandbox.sandboxes.images import Images
 from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.surfaces.exchange import ASKED_BYTES, exchange_of
+from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
 from lm_sandbox.surfaces.origins import Origins
 from lm_sandbox.telemetry.happenings import Tell
 from lm_sandbox.telemetry.metrics import Metrics
@@ -39,6 +41,7 @@ class Services:
     keys: KeyStore
     sandboxes: SandboxService
     snapshots: Snapshots
+    images: Images
     models: ModelRegistry
     chat: ChatClient
     agent: AgentLoop
@@ -54,6 +57,7 @@ class Services:
     audit: AuditLog
     tell: Tell
     metrics: Metrics
+    mcp: McpEndpoint
 
 
 def get_services(connection: HTTPConnection) -> Services:
@@ -120,7 +124,10 @@ async def admin_of(
         AuditUnavailable: nothing can be recorded at present.
     """
     services.audit.require()
-    exchange_of(request).asked = (await request.body())[:ASKED_BYTES].decode(errors="replace")
+    length = request.headers.get("content-length", "")
+    # What is streamed is not for here, and not for memory.
+    if length.isdigit() and int(length) <= ASKED_BYTES:
+        exchange_of(request).asked = (await request.body()).decode(errors="replace")
     return principal
 
 

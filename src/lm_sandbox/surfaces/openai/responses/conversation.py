@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lm_sandbox.errors import Invalid, NotHonoured
-from lm_sandbox.models.chat import ChatMessage, Role, ToolCall
+from lm_sandbox.models.chat import ChatMessage, Image, Role, ToolCall
 from lm_sandbox.surfaces.openai.responses.input_items import (
     ApprovalRequestItem,
     ApprovalResponseItem,
@@ -49,7 +49,7 @@ def read_items(items: Sequence[Item], pictures: Mapping[str, str]) -> Conversati
         pictures: The uploaded ones, by file id, as data URLs.
 
     Raises:
-        Invalid: a call has no output, an output no call, or an approval no request.
+        Invalid: a call has no output or comes twice, an output has no call, or an approval no request.
         NotHonoured: a message has something that no model here is shown.
     """
     reader = _Reader(pictures)
@@ -111,10 +111,14 @@ class _Reader:
         self._close_interrupted()
         self._flush()
         role: Role = "system" if item.role == "developer" else item.role
-        images = tuple(self._picture(part, field) for part in _parts(item.content) if _shows(part))
-        self._messages.append(ChatMessage(role, _text(item.content, f"{field}.content"), images=images))
+        text = _text(item.content, f"{field}.content")
+        shown = [part for part in _parts(item.content) if _shows(part)]
+        images = tuple(Image(self._picture(part, field), len(text)) for part in shown)
+        self._messages.append(ChatMessage(role, text, images=images))
 
     def _call(self, call: ToolCall) -> None:
+        if call.id in self._open:
+            raise Invalid(f"input: the call {call.id!r} is there twice.", field="input")
         self._calls.append(call)
         self._open[call.id] = call
 
@@ -131,6 +135,8 @@ class _Reader:
             raise Invalid(
                 f"{field}.approval_request_id: {item.approval_request_id!r} was not asked for.", field=field
             )
+        if call in self._agreed:
+            raise Invalid(f"{field}.approval_request_id: {call.id!r} was answered before.", field=field)
         if item.approve:
             self._agreed.append(call)
         else:
