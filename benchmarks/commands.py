@@ -71,7 +71,7 @@ async def server(settings: Mapping[str, str]) -> AsyncIterator[httpx.AsyncClient
         env = {**os.environ, "LM_SANDBOX_DATA_DIR": folder, "LM_SANDBOX_API_KEY": key, **settings}
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("lm-sandbox")), "serve", "--port", "0",
-            stdout=asyncio.subprocess.PIPE, env=env,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=env,
         )  # fmt: skip
         assert process.stdout is not None
         url = (await process.stdout.readline()).split()[3].decode()

@@ -1,6 +1,6 @@
 """The composition root: builds every object once, and enters and leaves them in order."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.agent.run_store import RunStore
 from lm_sandbox.agent.uploads import Uploads
+from lm_sandbox.audit.opening import build_audit
+from lm_sandbox.audit.recording import Recorder
 from lm_sandbox.config import Settings
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.local_key import LocalKey
@@ -49,14 +51,19 @@ from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.storage.database import Database
 from lm_sandbox.surfaces import health, seed
+from lm_sandbox.surfaces import metrics as metrics_page
 from lm_sandbox.surfaces.anthropic import routes as anthropic
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of, problem
+from lm_sandbox.surfaces.exchange import exchange_of
+from lm_sandbox.surfaces.exchanges import Exchanges
+from lm_sandbox.surfaces.gauges import add_gauges
 from lm_sandbox.surfaces.mcp import routes as mcp
 from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
 from lm_sandbox.surfaces.native import (
+    audit,
     commands,
     engines,
     events,
@@ -78,6 +85,9 @@ from lm_sandbox.surfaces.openai.containers import routes as containers
 from lm_sandbox.surfaces.openai.responses import routes as responses
 from lm_sandbox.surfaces.origins import Origins
 from lm_sandbox.surfaces.swagger import add_swagger
+from lm_sandbox.telemetry.happenings import Tell, tell_all, unheard
+from lm_sandbox.telemetry.loop_lag import watch_loop_lag
+from lm_sandbox.telemetry.metrics import Metrics
 
 # What a form has besides its file.
 FORM_BYTES = 1024 * 1024
@@ -102,9 +112,11 @@ ROUTERS = (
     terminals.ROUTER,
     terminal_sockets.ROUTER,
     engines.ROUTER,
+    audit.ROUTER,
     mcp.ROUTER,
     seed.ROUTER,
     health.ROUTER,
+    metrics_page.ROUTER,
     anthropic.ROUTER,
     generating.ROUTER,
     embedding.ROUTER,
@@ -114,12 +126,17 @@ ENGINE_IMAGES = "The docker driver takes the images of its engine; use 'docker p
 LM_STUDIO_START = "Start LM Studio and switch its server on (Developer, or 'lms server start')."
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Builds the app; nothing is started before its lifespan is entered."""
+def create_app(settings: Settings, listeners: Sequence[Tell] = ()) -> FastAPI:
+    """Builds the app; nothing is started before its lifespan is entered.
+
+    Args:
+        settings: All of them.
+        listeners: They hear of what happens, besides the audit and the metrics.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with start_services(settings) as services:
+        async with start_services(settings, listeners) as services:
             app.state.services = services
             yield
 
@@ -141,8 +158,12 @@ def create_models_app(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def start_services(settings: Settings) -> AsyncIterator[Services]:
+async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> AsyncIterator[Services]:
     """Starts everything that the routes call, and ends it in the opposite order.
+
+    Args:
+        settings: All of them.
+        listeners: They hear of what happens, besides the audit and the metrics.
 
     Raises:
         DriverUnavailable: this host cannot isolate; the message says what to do.
@@ -150,11 +171,14 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as exits:
+        recorded = await exits.enter_async_context(build_audit(settings.data_dir, settings.audit))
+        metrics = Metrics(settings.metrics.access)
+        tell = tell_all([Recorder(recorded.add, reads=settings.audit.reads), metrics, *listeners])
         database = await exits.enter_async_context(Database(settings.data_dir / "lm-sandbox.db"))
         keys = KeyStore(database)
         configured = settings.api_key.get_secret_value() if settings.api_key else None
         await local_key(settings).ensure(keys, configured)
-        registry = await exits.enter_async_context(build_registry(settings))
+        registry = await exits.enter_async_context(build_registry(settings, tell=tell))
         client = await exits.enter_async_context(ChatClient())
         most_bytes = settings.sandbox.snapshots_mib * MIB
         store = SnapshotStore(database, settings.data_dir / "snapshots", most_bytes)
@@ -164,15 +188,17 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         inside = create_models_app(settings)
         tasks = await exits.enter_async_context(anyio.create_task_group())
         exits.callback(tasks.cancel_scope.cancel)
-        networks = Networks(driver, keys=keys.lent, models=StreamingASGITransport(inside, tasks))
+        networks = Networks(driver, keys=keys.lent, models=StreamingASGITransport(inside, tasks), tell=tell)
         records = SandboxStore(database)
-        service = SandboxService(driver, settings.sandbox, store, records, spool, networks=networks)
+        service = SandboxService(
+            driver, settings.sandbox, store, records, spool, networks=networks, tell=tell
+        )
         service = await exits.enter_async_context(service)
         runs = await exits.enter_async_context(RunStore(database, settings.agent.runs_kept_days))
         background = await exits.enter_async_context(BackgroundRuns(settings.agent.background_runs))
         most, largest = settings.agent.uploads_mib * MIB, settings.agent.upload_mib * MIB
         handed_in = Uploads(database, settings.data_dir / "uploads", most, largest)
-        opened = Terminals(service, driver, networks, settings.sandbox)
+        opened = Terminals(service, driver, networks, settings.sandbox, tell)
         conversations = Conversations(service, settings.agent.conversation_idle_s)
         mcp_endpoint = McpEndpoint(service, conversations, settings)
         inside.state.services = services = Services(
@@ -192,8 +218,13 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             shells=await exits.enter_async_context(Shells(service)),
             terminals=await exits.enter_async_context(opened),
             origins=Origins(settings.allowed_origins),
+            audit=recorded,
+            tell=tell,
+            metrics=metrics,
             mcp=await exits.enter_async_context(mcp_endpoint),
         )
+        add_gauges(metrics, service, registry, recorded)
+        tasks.start_soon(watch_loop_lag, metrics.loop_lag.observe)
         yield services
 
 
@@ -233,12 +264,15 @@ def build_images(settings: Settings, service: SandboxService) -> Images:
     return Images(image_store(settings), Offer(given, obstacle), service)
 
 
-def build_registry(settings: Settings, leases: GpuLeases | None = None) -> ModelRegistry:
+def build_registry(
+    settings: Settings, leases: GpuLeases | None = None, tell: Tell = unheard
+) -> ModelRegistry:
     """Builds the engines, those that a user has set up before the bundled demo.
 
     Args:
         settings: All of them.
         leases: GPUs that are lent to sandboxes.
+        tell: Hears of every use of a model.
     """
     upstream = settings.upstream
     lm_studio = Upstream(
@@ -253,7 +287,7 @@ def build_registry(settings: Settings, leases: GpuLeases | None = None) -> Model
         OpenAIEngine(lm_studio),
         LlamaCppEngine(settings.llamacpp, models_dir(settings), leases=leases),
     ]
-    return ModelRegistry(found, settings.default_model)
+    return ModelRegistry(found, settings.default_model, tell=tell)
 
 
 def models_dir(settings: Settings) -> Path:
@@ -268,6 +302,7 @@ def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -
         uploads.UPLOADED: settings.agent.upload_mib * MIB + FORM_BYTES,
     }
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, others=bounds)
+    app.add_middleware(Exchanges)
     for error in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _as_problem)
     for router in routers:
@@ -276,5 +311,6 @@ def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -
 
 
 async def _as_problem(request: Request, error: Exception) -> Response:
-    del request
-    return problem(failure_of(error))
+    failure = failure_of(error)
+    exchange_of(request).code = failure.code
+    return problem(failure)

@@ -25,7 +25,8 @@
     │   ├── DriverUnavailable   this host cannot isolate
     │   ├── EngineUnavailable   the engine does not answer
     │   ├── SandboxFailed       the sandbox died
-    │   └── NoCapacity
+    │   ├── NoCapacity
+    │   └── AuditUnavailable    nothing can be recorded
     ├── FileRefused         the sandbox's user may not          403
     ├── LimitReached        a limit of the sandbox is hit       507
     ├── QuotaReached        as many as you may have             429
@@ -267,6 +268,12 @@ class NoCapacity(Unavailable):
     """A limit on how much runs at once is reached."""
 
     code = "no_capacity"
+
+
+class AuditUnavailable(Unavailable):
+    """What admins change must be recorded, and at present it cannot be."""
+
+    code = "audit_unavailable"
 
 
 class UpstreamError(LmSandboxError):

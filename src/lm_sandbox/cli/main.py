@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lm_sandbox import __version__
+from lm_sandbox.cli.audit_verbs import AUDIT
 from lm_sandbox.cli.image_verbs import IMAGES
 from lm_sandbox.cli.model_verbs import MODELS
 from lm_sandbox.cli.program import FAILED, AsJson, complain, finish, load_settings
@@ -24,6 +25,7 @@ app.add_typer(sandbox, name="sandbox")
 app.add_typer(IMAGES, name="images")
 app.add_typer(MODELS, name="models")
 app.add_typer(RUNS, name="runs")
+app.add_typer(AUDIT, name="audit")
 
 
 @app.command()

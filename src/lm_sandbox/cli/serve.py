@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import socket
+import sys
 
 import uvicorn
 from rich.console import Console
@@ -11,6 +12,7 @@ from lm_sandbox.app import create_app, local_key
 from lm_sandbox.cli.connection import RunningServer, server_file
 from lm_sandbox.config import Settings
 from lm_sandbox.errors import Invalid
+from lm_sandbox.telemetry.logs import Logs
 
 BACKLOG = 2048
 GRACE_S = 10
@@ -25,16 +27,20 @@ async def serve(settings: Settings) -> None:
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    config = uvicorn.Config(
-        create_app(settings),
+    with Logs(settings.log, sys.stderr) as logs:
+        await _Server(_config(settings, logs), settings, url).serve([listener])
+
+
+def _config(settings: Settings, logs: Logs) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(settings, [logs]),
+        log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
         backlog=BACKLOG,
     )
-    server = _Server(config, settings, url)
-    await server.serve([listener])
 
 
 class _Server(uvicorn.Server):

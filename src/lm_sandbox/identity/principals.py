@@ -11,6 +11,7 @@ class Scope(StrEnum):
 
     MODELS = "models"
     SANDBOXES = "sandboxes"
+    METRICS = "metrics"
     ADMIN = "admin"
 
 

@@ -72,7 +72,7 @@ class ChatClient:
         """
         async with self._post(lease, path, _renamed(body, lease.model)) as answer:
             kind = _kind(answer)
-            pieces = answer.aiter_raw()
+            pieces = lease.use.watch(answer.aiter_raw())
             if answer.is_error:
                 told = await _read_error(answer)
                 if answer.status_code not in PASSED_ON or not kind.startswith(FORWARDED_KINDS):
@@ -177,8 +177,13 @@ class ChatClient:
             stream = ChatStream()
             async for line in answer.aiter_lines():
                 for delta in stream.feed(line):
+                    lease.use.answered()
                     yield delta
-            yield stream.end()
+            last = stream.end()
+            if last.usage is not None:
+                lease.use.prompt_tokens = last.usage.prompt_tokens
+                lease.use.completion_tokens = last.usage.completion_tokens
+            yield last
 
     @asynccontextmanager
     async def _post(self, lease: Lease, path: str, body: bytes) -> AsyncIterator[httpx.Response]:

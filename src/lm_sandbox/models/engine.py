@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self
 
 from lm_sandbox.models.model_kind import UNKNOWN_KIND, ModelKind
 from lm_sandbox.models.placement import Plan
+from lm_sandbox.models.use import Use
 
 
 class ModelState(StrEnum):
@@ -64,6 +65,7 @@ class Lease:
         headers: What the engine wants on each request; secret, never logged.
         model: The name by which the engine itself knows the model.
         silent_s: How long it may say nothing, in seconds.
+        use: Where it is noted how the request went.
         counting: What to add to a streamed request, so that the engine counts tokens as it goes.
     """
 
@@ -73,6 +75,7 @@ class Lease:
     # A large model on a slow machine may think about a long prompt for minutes before its first word.
     silent_s: float = 600.0
     counting: Mapping[str, object] = field(default_factory=dict)
+    use: Use = field(default_factory=Use, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ import anyio
 
 from lm_sandbox.errors import EngineUnavailable, ModelFailed, ModelNotFound, NotFound
 from lm_sandbox.models.engine import Engine, Lease, Model, ModelState
+from lm_sandbox.models.use import Uses
+from lm_sandbox.telemetry.happenings import Tell, unheard
 
 # A model that only embeds cannot answer; its name is all that every engine tells of it.
 EMBEDDING_MARKS = ("embed", "bge-", "rerank", "minilm")
@@ -40,9 +42,13 @@ class ModelRegistry:
 
     A name that two engines share is written `engine/name`; that form is always understood.
 
+    Attributes:
+        uses: Who waits for a model, and who has one.
+
     Args:
         engines: In the order in which they are preferred for the default model.
         default: The name of the default model, where the user has set one.
+        tell: Hears of every use of a model.
         clock: Seconds that only go up.
     """
 
@@ -51,10 +57,12 @@ class ModelRegistry:
         engines: Sequence[Engine],
         default: str | None = None,
         *,
+        tell: Tell = unheard,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._engines = {engine.name: engine for engine in engines}
         self._default = default
+        self.uses = Uses(tell)
         self._clock = clock
         self._last: dict[str, tuple[Model, ...]] = {}
         self._listed: list[Model] = []
@@ -156,8 +164,10 @@ class ModelRegistry:
             EngineUnavailable: its engine does not answer.
         """
         engine, model = await self.resolve(name)
-        async with engine.acquire(model.name, caller, keep_alive_s) as lease:
-            yield lease
+        with self.uses.use(engine.name, model.name, caller) as use:
+            async with engine.acquire(model.name, caller, keep_alive_s) as lease:
+                self.uses.leased(use, engine.name, model.name)
+                yield replace(lease, use=use)
 
     async def _look(self, engine: Engine) -> EngineState:
         try:

@@ -37,15 +37,25 @@ class Event:
     count: int = 1
 
 
+def _untold(event: Event) -> None:
+    del event
+
+
 class Events:
     """The last things that happened; the same thing again only counts.
 
     Args:
         now: The time of day.
+        tell: Hears of each, once however often it happens in a row.
     """
 
-    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        tell: Callable[[Event], None] = _untold,
+    ) -> None:
         self._now = now
+        self._tell = tell
         self._events: deque[Event] = deque(maxlen=KEPT)
         self._number = 0
 
@@ -56,7 +66,9 @@ class Events:
             self._events[-1] = replace(last, at=self._now(), count=last.count + 1)
             return
         self._number += 1
-        self._events.append(Event(self._number, self._now(), kind, subject, detail))
+        event = Event(self._number, self._now(), kind, subject, detail)
+        self._events.append(event)
+        self._tell(event)
 
     def after(self, number: int, limit: int) -> list[Event]:
         """Lists what came after a number, oldest first."""

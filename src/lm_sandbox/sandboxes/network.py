@@ -17,6 +17,7 @@ from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.driver import SandboxDriver, SandboxId
 from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
 from lm_sandbox.sandboxes.egress_proxy import DOORS, PROXY_ENV, EgressProxy
+from lm_sandbox.sandboxes.egress_witness import told_events
 from lm_sandbox.sandboxes.events import EventKind, Events
 from lm_sandbox.sandboxes.file_path import file_path
 from lm_sandbox.sandboxes.proxying.budget import Budget
@@ -24,6 +25,7 @@ from lm_sandbox.sandboxes.proxying.dialer import Resolve, SystemResolver
 from lm_sandbox.sandboxes.proxying.gate import MODELS_HOST
 from lm_sandbox.sandboxes.proxying.vault import Vault
 from lm_sandbox.sandboxes.secrets import DomainSecret
+from lm_sandbox.telemetry.happenings import Tell, unheard
 
 LOG = logging.getLogger(__name__)
 
@@ -77,22 +79,25 @@ class Networks:
         keys: Lends keys for the models.
         models: This server's model API, as a transport; None where there is none.
         resolve: Looks names up; without one the host's resolver does, apart for each sandbox.
+        tell: Hears of refusals and changes.
         trust: Which servers get secrets; None takes those that the host believes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a part of its own
         self,
         driver: SandboxDriver,
         *,
         keys: LentKeys | None = None,
         models: httpx.AsyncBaseTransport | None = None,
         resolve: Resolve | None = None,
+        tell: Tell = unheard,
         trust: ssl.SSLContext | None = None,
     ) -> None:
         self._driver = driver
         self._keys = keys or LentKeys()
         self._models = models
         self._resolve = resolve
+        self._tell = tell
         self._trust = trust
         self._budget = Budget.of_this_process()
         self._networks: dict[SandboxId, Network] = {}
@@ -129,6 +134,8 @@ class Networks:
             return
         key = self._keys.lend(caller, owner, f"sandbox {sandbox}", MODELS_ONLY) if policy.models else None
         network = self._networks.setdefault(sandbox, Network())
+        if network.proxy is None:
+            network.events = told_events(self._tell, sandbox, owner)
         try:
             if network.proxy is None:
                 await self._open(sandbox, network, policy)

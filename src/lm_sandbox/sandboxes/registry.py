@@ -1,7 +1,7 @@
 """Which sandboxes there are, whose they are, and which were deleted."""
 
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -106,6 +106,11 @@ class SandboxRegistry:
     def _book(self, sandbox_id: str) -> CommandBook:
         store = CommandStore(self._spool / sandbox_id)
         return CommandBook(self._spool, store, self._settings.spool_mib * MIB)
+
+    def states(self) -> dict[SandboxState, int]:
+        """Counts the sandboxes by state."""
+        found = Counter(sandbox.state for sandbox in self)
+        return {state: found[state] for state in SandboxState}
 
     def find(self, principal: Principal, sandbox_id: str) -> Sandbox:
         """Finds one of the principal's sandboxes.

@@ -15,11 +15,7 @@ from anyio.abc import TaskGroup
 from lm_sandbox.config import SandboxSettings
 from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal, Scope
-from lm_sandbox.sandboxes.admission import (
-    admit_lifetime,
-    admit_limits,
-    default_limits,
-)
+from lm_sandbox.sandboxes.admission import admit_lifetime, admit_limits, default_limits
 from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.command_runner import CommandRunner, Spawn
 from lm_sandbox.sandboxes.commands import CommandResult, Sink
@@ -43,6 +39,8 @@ from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
 from lm_sandbox.sandboxes.secrets import check_secrets
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.survivors import survivors, sweep
+from lm_sandbox.sandboxes.witness import Witness
+from lm_sandbox.telemetry.happenings import Tell, unheard
 
 REAP_S = 5.0
 
@@ -60,6 +58,7 @@ class SandboxService:
         records: Keeps what has to be known of sandboxes when this server was killed.
         spool: A folder for long outputs.
         networks: Their ways out.
+        tell: Hears what happens.
         clock: Seconds that only go up.
     """
 
@@ -72,6 +71,7 @@ class SandboxService:
         spool: Path,
         *,
         networks: Networks | None = None,
+        tell: Tell = unheard,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._driver = driver
@@ -83,6 +83,7 @@ class SandboxService:
         self._clock = clock
         self._registry = SandboxRegistry(settings, spool, clock)
         self.runner = CommandRunner(driver, self._networks, settings)
+        self._witness = Witness(tell, driver.name, self.runner)
         self._tasks: TaskGroup | None = None
         self._exits = AsyncExitStack()
 
@@ -127,21 +128,22 @@ class SandboxService:
         if origin is not None and new.image is None:
             new = replace(new, image=origin.image)
         sandbox = self._registry.add(principal, new)
-        try:
-            spec = SandboxSpec(limits=limits, env=dict(new.env), image=new.image)
-            sandbox.enforced = await self._driver.create(sandbox.id, spec)
-            if origin is not None:
-                await self._driver.load(sandbox.id, self._snapshots.folder(origin.id))
-            await self._networks.give_secrets(sandbox.id, new.secrets)
-            await self._set_egress(principal, sandbox, new.egress)
-            sandbox.state = SandboxState.RUNNING
-            await self._records.add(SandboxRecord.of(sandbox))
-        except BaseException:
-            self._registry.forget(sandbox)
-            with anyio.CancelScope(shield=True):
-                await self._networks.close(sandbox.id)
-                await self._driver.destroy(sandbox.id)
-            raise
+        with self._witness.making(principal, sandbox):
+            try:
+                spec = SandboxSpec(limits=limits, env=dict(new.env), image=new.image)
+                sandbox.enforced = await self._driver.create(sandbox.id, spec)
+                if origin is not None:
+                    await self._driver.load(sandbox.id, self._snapshots.folder(origin.id))
+                await self._networks.give_secrets(sandbox.id, new.secrets)
+                await self._set_egress(principal, sandbox, new.egress)
+                sandbox.state = SandboxState.RUNNING
+                await self._records.add(SandboxRecord.of(sandbox))
+            except BaseException:
+                self._registry.forget(sandbox)
+                with anyio.CancelScope(shield=True):
+                    await self._networks.close(sandbox.id)
+                    await self._driver.destroy(sandbox.id)
+                raise
         return sandbox
 
     def page(
@@ -234,7 +236,7 @@ class SandboxService:
             SandboxNotFound: the principal has none of this id.
             Gone: it was deleted before.
         """
-        await self._remove(self.get(principal, sandbox_id))
+        await self._remove(self.get(principal, sandbox_id), "deleted")
 
     async def run(
         self,
@@ -263,8 +265,8 @@ class SandboxService:
         """
         sandbox = self.get(principal, sandbox_id)
         with self.in_use(sandbox), sandbox.noting_failure():
-            command = await self.runner.begin(sandbox, new, spawn)
-            return await command.run(sink)
+            command = await self._witness.begin(principal, sandbox, new, spawn)
+            return await self._witness.see_through(sandbox, command, sink)
 
     async def start(
         self, principal: Principal, sandbox_id: str, new: NewCommand, spawn: Spawn | None = None
@@ -272,7 +274,7 @@ class SandboxService:
         """Starts a command that goes on by itself; raises as `run` does."""
         sandbox = self.get(principal, sandbox_id)
         with sandbox.noting_failure():
-            command = await self.runner.begin(sandbox, new, spawn)
+            command = await self._witness.begin(principal, sandbox, new, spawn)
         self._watch(sandbox, command)
         return command
 
@@ -314,7 +316,11 @@ class SandboxService:
         sandbox = self.get(principal, sandbox_id)
         sandbox.require(SandboxState.RUNNING, SandboxState.STOPPED)
         with self.in_use(sandbox), sandbox.noting_failure():
-            yield self._driver.files(sandbox.id)
+            yield self._witness.files(principal, sandbox, self._driver.files(sandbox.id))
+
+    def states(self) -> dict[SandboxState, int]:
+        """Counts all sandboxes by state, for who runs the server."""
+        return self._registry.states()
 
     def default_limits(self) -> Limits:
         """The limits of a sandbox that asks for none, and the most one may ask for."""
@@ -336,7 +342,7 @@ class SandboxService:
         now = self._clock()
         for sandbox in self._registry:
             if sandbox.state is not SandboxState.CREATING and sandbox.is_over(now):
-                await self._remove(sandbox)
+                await self._remove(sandbox, "its time was over")
             elif sandbox.recorded_at < sandbox.last_active_at:
                 sandbox.recorded_at = sandbox.last_active_at
                 await self._records.change(SandboxRecord.of(sandbox))
@@ -371,13 +377,14 @@ class SandboxService:
         with self.in_use(sandbox):
             try:
                 with sandbox.noting_failure():
-                    await command.run()
+                    await self._witness.see_through(sandbox, command)
             except LmSandboxError:
                 return  # It is told by the command itself.
 
-    async def _remove(self, sandbox: Sandbox) -> None:
+    async def _remove(self, sandbox: Sandbox, reason: str) -> None:
         if not self._registry.bury(sandbox):
             return
+        self._witness.gone(sandbox, reason)
         with anyio.CancelScope(shield=True):
             await self._networks.close(sandbox.id)
             await self._driver.destroy(sandbox.id)

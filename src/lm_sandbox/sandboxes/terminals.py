@@ -21,6 +21,7 @@ from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.terminal import TerminalSize, TerminalSpec
 from lm_sandbox.sandboxes.terminal_book import LiveTerminal
 from lm_sandbox.sandboxes.user import User
+from lm_sandbox.telemetry.happenings import Tell, TerminalOpened, unheard
 
 KIB = 1024
 
@@ -52,15 +53,22 @@ class Terminals:
         driver: Opens the terminals.
         networks: Their ways out.
         settings: Bounds.
+        tell: Hears of those that are opened.
     """
 
     def __init__(
-        self, service: SandboxService, driver: SandboxDriver, networks: Networks, settings: SandboxSettings
+        self,
+        service: SandboxService,
+        driver: SandboxDriver,
+        networks: Networks,
+        settings: SandboxSettings,
+        tell: Tell = unheard,
     ) -> None:
         self._service = service
         self._driver = driver
         self._networks = networks
         self._settings = settings
+        self._tell = tell
         self._tasks: TaskGroup | None = None
         self._exits = AsyncExitStack()
 
@@ -105,6 +113,15 @@ class Terminals:
             )
             sandbox.terminals.add(terminal)
         self._tasks.start_soon(self._see_through, sandbox, terminal)
+        opened_now = TerminalOpened(
+            who=principal.id,
+            name=principal.name,
+            sandbox=sandbox.id,
+            terminal=terminal.id,
+            text=spec.argv,
+            cwd=spec.cwd,
+        )
+        self._tell(opened_now)
         return terminal
 
     def find(self, principal: Principal, sandbox_id: str, terminal_id: str) -> LiveTerminal:

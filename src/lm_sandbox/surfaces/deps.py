@@ -14,6 +14,7 @@ from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.agent.run_store import RunStore
 from lm_sandbox.agent.uploads import Uploads
+from lm_sandbox.audit.log import AuditLog
 from lm_sandbox.errors import Unauthenticated
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.port_links import PortLinks
@@ -26,8 +27,11 @@ from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
+from lm_sandbox.surfaces.exchange import ASKED_BYTES, exchange_of
 from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
 from lm_sandbox.surfaces.origins import Origins
+from lm_sandbox.telemetry.happenings import Tell
+from lm_sandbox.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,9 @@ class Services:
     shells: Shells
     terminals: Terminals
     origins: Origins
+    audit: AuditLog
+    tell: Tell
+    metrics: Metrics
     mcp: McpEndpoint
 
 
@@ -93,17 +100,37 @@ async def principal_of(connection: HTTPConnection, services: Services) -> Princi
             "An API key is needed: send the header 'Authorization: Bearer KEY'. "
             "The key is printed at the first start; 'lm-sandbox keys show' prints it again."
         )
-    return await services.keys.authenticate(token)
+    principal = await services.keys.authenticate(token)
+    exchange_of(connection).principal = principal
+    return principal
 
 
-def _with(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
-    async def check(principal: Annotated[Principal, Depends(get_principal)]) -> Principal:
+def _with(scope: Scope) -> Callable[[Request, Principal], Awaitable[Principal]]:
+    async def check(request: Request, principal: Annotated[Principal, Depends(get_principal)]) -> Principal:
+        exchange_of(request).scope = scope.value
         principal.require(scope)
         return principal
 
     return check
 
 
+async def admin_of(
+    request: Request, services: Deps, principal: Annotated[Principal, Depends(_with(Scope.ADMIN))]
+) -> Principal:
+    """Lets an admin go on, as long as what it changes can be recorded.
+
+    Raises:
+        Forbidden: the principal is none.
+        AuditUnavailable: nothing can be recorded at present.
+    """
+    services.audit.require()
+    length = request.headers.get("content-length", "")
+    # What is streamed is not for here, and not for memory.
+    if length.isdigit() and int(length) <= ASKED_BYTES:
+        exchange_of(request).asked = (await request.body()).decode(errors="replace")
+    return principal
+
+
 ModelCaller = Annotated[Principal, Depends(_with(Scope.MODELS))]
 SandboxCaller = Annotated[Principal, Depends(_with(Scope.SANDBOXES))]
-AdminCaller = Annotated[Principal, Depends(_with(Scope.ADMIN))]
+AdminCaller = Annotated[Principal, Depends(admin_of)]

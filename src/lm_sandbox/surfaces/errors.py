@@ -22,6 +22,7 @@ from lm_sandbox.errors import (
     Unavailable,
     UpstreamError,
 )
+from lm_sandbox.surfaces.exchange import exchange_of
 
 LOG = logging.getLogger(__name__)
 
@@ -109,7 +110,9 @@ def raw_route_class(render: Render) -> type[APIRoute]:
                 try:
                     return await handle(request)
                 except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes an answer
-                    return render(failure_of(error))
+                    failure = failure_of(error)
+                    exchange_of(request).code = failure.code
+                    return render(failure)
 
             return handler
 

@@ -11,6 +11,7 @@ from lm_sandbox.errors import LmSandboxError, Unauthenticated
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.surfaces.deps import Services, principal_of
 from lm_sandbox.surfaces.errors import failure_of, problem
+from lm_sandbox.surfaces.exchange import exchange_of
 
 # A browser's page can set no header but this one; the key follows in Base64 for URLs.
 BEARER = "bearer."
@@ -22,7 +23,9 @@ async def told(websocket: WebSocket) -> AsyncIterator[None]:
     try:
         yield
     except LmSandboxError as error:
-        await websocket.send_denial_response(problem(failure_of(error)))
+        failure = failure_of(error)
+        exchange_of(websocket).code = failure.code
+        await websocket.send_denial_response(problem(failure))
 
 
 async def caller_of(websocket: WebSocket, services: Services) -> Principal:
@@ -33,7 +36,9 @@ async def caller_of(websocket: WebSocket, services: Services) -> Principal:
     """
     for offered in websocket.scope["subprotocols"]:
         if offered.startswith(BEARER):
-            return await services.keys.authenticate(_decoded(offered.removeprefix(BEARER)))
+            principal = await services.keys.authenticate(_decoded(offered.removeprefix(BEARER)))
+            exchange_of(websocket).principal = principal
+            return principal
     return await principal_of(websocket, services)
 
 

@@ -1,0 +1,1 @@
+"""Who did what, and when: an append-only chain of records on disk."""

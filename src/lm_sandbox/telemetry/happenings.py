@@ -1,0 +1,206 @@
+"""What happens in a server, told once where it happens to whoever listens: audit, metrics and logs.
+
+Whoever tells neither waits nor fails for its listeners; what takes long they do somewhere else.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from time import time
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from; empty for what the server does by itself.
+
+    Attributes:
+        request_id: Names the request in every record, metric and log line.
+        address: Of the client.
+    """
+
+    request_id: str = ""
+    address: str = ""
+
+
+# Follows a request through every layer and into the tasks that it starts.
+ORIGIN: ContextVar[Origin] = ContextVar("lm_sandbox_origin", default=Origin())  # noqa: B039 - it is frozen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """Something that has happened.
+
+    Attributes:
+        who: The id of the principal; empty where none is known.
+        name: The principal's name, for people.
+        origin: The request that it belongs to.
+        at: When, in seconds since 1970.
+    """
+
+    who: str = ""
+    name: str = ""
+    origin: Origin = field(default_factory=ORIGIN.get)
+    at: float = field(default_factory=time)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestEnded(Happening):
+    """A request was answered, or a WebSocket closed.
+
+    Attributes:
+        method: Such as `GET`; `WS` for a WebSocket.
+        route: The template of its path, or `unmatched`.
+        parts: What stood in the path, by name.
+        status: The HTTP status.
+        code: The stable code of its error, else empty.
+        duration_ms: From its first byte to its last.
+        begun_ms: From its first byte to the first of the answer.
+        scope: What the route asked the principal for.
+        asked: The body of an admin's request, cut.
+    """
+
+    method: str
+    route: str
+    parts: Mapping[str, object]
+    status: int
+    duration_ms: float
+    begun_ms: float
+    code: str = ""
+    scope: str = ""
+    asked: str = ""
+
+    @property
+    def changes_the_server(self) -> bool:
+        """Whether an admin asked for something that outlives the request."""
+        return self.scope == "admin" and self.method not in {"GET", "HEAD", "OPTIONS"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxMade(Happening):
+    """A sandbox was asked for; `outcome` is `ok` or the code of the error."""
+
+    sandbox: str
+    driver: str
+    outcome: str
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxGone(Happening):
+    """A sandbox was deleted, by its owner or because its time was over."""
+
+    sandbox: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandStarted(Happening):
+    """A command runs.
+
+    Attributes:
+        command: Its id.
+        text: What it is: a text for bash, or the program with its arguments.
+        env: The names of the variables it was given.
+        spawn_ms: How long the driver took to start it.
+    """
+
+    sandbox: str
+    command: str
+    text: str | tuple[str, ...]
+    cwd: str
+    env: tuple[str, ...]
+    driver: str
+    spawn_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandEnded(Happening):
+    """A command is over; `outcome` is `ok`, `failed`, `killed`, `cancelled` or the code of the error."""
+
+    sandbox: str
+    command: str
+    driver: str
+    outcome: str
+    duration_ms: float
+    exit_code: int | None = None
+    signal: str | None = None
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesTouched(Happening):
+    """Files of a sandbox were read or changed through the API."""
+
+    sandbox: str
+    operation: str
+    path: str
+    outcome: str
+    duration_ms: float
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminalOpened(Happening):
+    """A terminal was opened; what is typed there is not recorded."""
+
+    sandbox: str
+    terminal: str
+    text: tuple[str, ...]
+    cwd: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressNoted(Happening):
+    """A sandbox was refused a connection (`denied`), or what it may reach was `changed`.
+
+    Attributes:
+        left_out: Refusals before this one that were too many to be told one by one.
+    """
+
+    sandbox: str
+    decision: str
+    subject: str
+    detail: str
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUsed(Happening):
+    """A model had a request; who it was is in the request, not here.
+
+    Attributes:
+        model: Its public name.
+        waited_ms: For its turn, and for it to be loaded.
+        duration_ms: From then to the end.
+        first_ms: From then to the first piece of the answer, where there was one.
+        prompt_tokens: Where the engine told.
+        completion_tokens: Where the engine told.
+    """
+
+    engine: str
+    model: str
+    outcome: str
+    waited_ms: float
+    duration_ms: float
+    first_ms: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+Tell = Callable[[Happening], None]
+
+
+def unheard(happening: Happening) -> None:
+    """Nobody listens."""
+    del happening
+
+
+def tell_all(listeners: Iterable[Tell]) -> Tell:
+    """Tells several listeners, in order."""
+    fixed = tuple(listeners)
+
+    def tell(happening: Happening) -> None:
+        for listener in fixed:
+            listener(happening)
+
+    return tell
