@@ -2,11 +2,13 @@
 
 import json
 import stat
+from collections.abc import MutableMapping
 from typing import Any
 
 import httpx
 import pytest
 
+from lm_sandbox.app import create_app
 from lm_sandbox.audit.opening import audit_folder
 from lm_sandbox.audit.verification import verify
 from lm_sandbox.config import Settings
@@ -211,3 +213,30 @@ async def test_every_command_is_recorded_once(client: httpx.AsyncClient, sandbox
         await client.get(f"/v1/sandboxes/{sandbox}/commands/{command['id']}", params={"wait_s": 10})
     for kind in ("command.started", "command.ended"):
         assert len(await records(client, kind=kind, sandbox=sandbox)) == 2
+
+
+async def test_a_websocket_is_a_request_too(
+    client: httpx.AsyncClient, services: Services, settings: Settings
+) -> None:
+    app = create_app(settings)
+    app.state.services = services
+    answers: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        answers.append(message)
+
+    path = "/v1/sandboxes/sb_none/terminals/term_none/ws"
+    headers = [(b"host", b"test"), (b"authorization", b"Bearer wrong-key"), (b"x-request-id", b"ws-12345678")]
+    scope = {
+        "type": "websocket", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "ws", "path": path,
+        "raw_path": path.encode(), "query_string": b"", "root_path": "", "subprotocols": [], "headers": headers,
+        "client": ("192.0.2.7", 1), "server": ("test", 80), "extensions": {"websocket.http.response": {}},
+    }  # fmt: skip
+    await app(scope, receive, send)
+    assert (b"x-request-id", b"ws-12345678") in answers[0]["headers"]
+    [refused] = await records(client, request="ws-12345678")
+    assert (refused["kind"], refused["from"], refused["what"]["method"]) == ("key.refused", "192.0.2.7", "WS")
+    assert refused["what"]["route"] == "/v1/sandboxes/{sandbox_id}/terminals/{terminal_id}/ws"
