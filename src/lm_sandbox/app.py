@@ -53,6 +53,7 @@ from lm_sandbox.surfaces.native import (
     engines,
     events,
     files,
+    keys,
     port_sockets,
     ports,
     sandboxes,
@@ -91,6 +92,7 @@ ROUTERS = (
     terminals.ROUTER,
     terminal_sockets.ROUTER,
     engines.ROUTER,
+    keys.ROUTER,
     seed.ROUTER,
     health.ROUTER,
 )
@@ -134,9 +136,9 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as exits:
         database = await exits.enter_async_context(Database(settings.data_dir / "lm-sandbox.db"))
-        keys = KeyStore(database)
+        key_store = KeyStore(database)
         configured = settings.api_key.get_secret_value() if settings.api_key else None
-        await local_key(settings).ensure(keys, configured)
+        await local_key(settings).ensure(key_store, configured)
         registry = await exits.enter_async_context(build_registry(settings))
         client = await exits.enter_async_context(ChatClient())
         most_bytes = settings.sandbox.snapshots_mib * MIB
@@ -147,7 +149,7 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         inside = create_models_app(settings)
         tasks = await exits.enter_async_context(anyio.create_task_group())
         exits.callback(tasks.cancel_scope.cancel)
-        networks = Networks(driver, keys=keys.lent, models=StreamingASGITransport(inside, tasks))
+        networks = Networks(driver, keys=key_store.lent, models=StreamingASGITransport(inside, tasks))
         records = SandboxStore(database)
         service = SandboxService(driver, settings.sandbox, store, records, spool, networks=networks)
         service = await exits.enter_async_context(service)
@@ -157,7 +159,7 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         handed_in = Uploads(database, settings.data_dir / "uploads", most, largest)
         opened = Terminals(service, driver, networks, settings.sandbox)
         inside.state.services = services = Services(
-            keys=keys,
+            keys=key_store,
             sandboxes=service,
             snapshots=Snapshots(service, driver, store),
             models=registry,

@@ -5,6 +5,8 @@
     │   ├── TooLarge        over a size limit                   413
     │   └── NotHonoured     known, but nothing here does it     400
     ├── Unauthenticated     no key, or one that does not match  401
+    │   ├── KeyExpired      its time is over
+    │   └── KeyRevoked      somebody has ended it
     ├── Forbidden           a key without the needed scope      403
     │   └── EgressDenied        the sandbox's policy refuses it
     ├── NotFound            no such thing, or not yours         404
@@ -13,6 +15,7 @@
     │   ├── ShellNotFound
     │   ├── TerminalNotFound
     │   ├── SnapshotNotFound
+    │   ├── KeyNotFound
     │   ├── FileNotThere
     │   └── ModelNotFound   carries the names that exist
     ├── Gone                it was deleted                      410
@@ -102,6 +105,18 @@ class Unauthenticated(LmSandboxError):
     code = "unauthenticated"
 
 
+class KeyExpired(Unauthenticated):
+    """The key is right, and its time is over."""
+
+    code = "key_expired"
+
+
+class KeyRevoked(Unauthenticated):
+    """The key was right until somebody revoked it."""
+
+    code = "key_revoked"
+
+
 class Forbidden(LmSandboxError):
     """The key is good but lacks a scope."""
 
@@ -150,6 +165,12 @@ class SnapshotNotFound(NotFound):
     """No snapshot of the caller has this id."""
 
     code = "snapshot_not_found"
+
+
+class KeyNotFound(NotFound):
+    """There is no API key of this id."""
+
+    code = "key_not_found"
 
 
 class FileNotThere(NotFound):

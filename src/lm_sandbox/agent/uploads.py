@@ -116,7 +116,7 @@ class Uploads:
             TooLarge: it is over the size of one.
             NoCapacity: the files take as much as they may.
         """
-        principal.require(Scope.MODELS)
+        principal.require(Scope.FILES)
         await self.forget_expired()
         upload_id = f"file-{secrets.token_hex(12)}"
         path = self._folder / upload_id
@@ -137,7 +137,7 @@ class Uploads:
         Raises:
             NotFound: the principal has none of this id.
         """
-        principal.require(Scope.MODELS)
+        principal.require(Scope.FILES)
         query = select(UPLOADS).where(UPLOADS.c.id == upload_id, _lasting())
         async with self._database.begin() as connection:
             row = (await connection.execute(query)).mappings().one_or_none()
@@ -149,7 +149,7 @@ class Uploads:
         self, principal: Principal, purpose: str | None, after: str | None, limit: int, *, newest: bool
     ) -> tuple[list[Upload], bool]:
         """Lists the principal's files by their age, and tells whether there are more."""
-        principal.require(Scope.MODELS)
+        principal.require(Scope.FILES)
         query = select(UPLOADS).where(_lasting()).order_by(UPLOADS.c.created_at, UPLOADS.c.id)
         async with self._database.begin() as connection:
             rows = (await connection.execute(query)).mappings().all()

@@ -102,4 +102,6 @@ def _with(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
 
 ModelCaller = Annotated[Principal, Depends(_with(Scope.MODELS))]
 SandboxCaller = Annotated[Principal, Depends(_with(Scope.SANDBOXES))]
+FileCaller = Annotated[Principal, Depends(_with(Scope.FILES))]
+AnyCaller = Annotated[Principal, Depends(get_principal)]
 AdminCaller = Annotated[Principal, Depends(_with(Scope.ADMIN))]

@@ -13,7 +13,7 @@ from lm_sandbox.sandboxes.port_headers import PortHeaders
 from lm_sandbox.sandboxes.port_socket import SocketRequest, open_socket
 from lm_sandbox.sandboxes.proxying.relay import together
 from lm_sandbox.surfaces.deps import Services, get_services, principal_of
-from lm_sandbox.surfaces.native.port_place import PortPlace, by_key, by_link
+from lm_sandbox.surfaces.native.port_place import PortPlace, by_key, place_of_link
 from lm_sandbox.surfaces.web_sockets import told
 
 ROUTER = APIRouter()
@@ -38,7 +38,7 @@ async def use_link(websocket: WebSocket, token: str, path: str) -> None:
     del path
     services = get_services(websocket)
     async with told(websocket):
-        await _relay(websocket, services, by_link(services.links.read(token), token))
+        await _relay(websocket, services, await place_of_link(services, token))
 
 
 def _port(text: str) -> int:

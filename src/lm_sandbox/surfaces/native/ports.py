@@ -17,7 +17,7 @@ from lm_sandbox.sandboxes.proxying.http_wire import Header
 from lm_sandbox.sandboxes.proxying.relay import together
 from lm_sandbox.surfaces.deps import Deps, SandboxCaller, Services
 from lm_sandbox.surfaces.errors import failure_of, problem, raw_route_class, route_class
-from lm_sandbox.surfaces.native.port_place import PortPlace, by_key, by_link
+from lm_sandbox.surfaces.native.port_place import PortPlace, by_key, place_of_link
 from lm_sandbox.surfaces.native.schemas import Body
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -69,7 +69,7 @@ async def use_port(place: Annotated[PortPlace, Depends(place_of)], deps: Deps, r
 @RELAYS.api_route("/v1/port-links/{token}/{path:path}", methods=METHODS)
 async def use_link(token: str, deps: Deps, request: Request) -> Response:
     """Passes a request on to the server that the link leads to."""
-    return PortResponse(deps, by_link(deps.links.read(token), token), request)
+    return PortResponse(deps, await place_of_link(deps, token), request)
 
 
 class PortResponse(Response):
