@@ -203,7 +203,7 @@ async def test_scopes_and_quotas_change_for_the_next_request(store: KeyStore) ->
         issued.id, KeyChange(scopes=frozenset({Scope.FILES}), quotas=Quotas(sandboxes=0, runs=2))
     )
     found = await store.authenticate(issued.token)
-    assert (found.scopes, found.quotas) == ({Scope.FILES}, Quotas(sandboxes=0, runs=2))
+    assert (found.scopes, found.quotas) == (frozenset({Scope.FILES}), Quotas(sandboxes=0, runs=2))
 
 
 async def test_an_unknown_key_is_not_found(store: KeyStore) -> None:

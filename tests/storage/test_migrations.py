@@ -45,4 +45,4 @@ async def test_keys_from_before_they_had_records_of_their_own_still_work(tmp_pat
     engine.dispose()
     async with Database(path) as database:
         principal = await KeyStore(database).authenticate(TOKEN)
-    assert (principal.id, principal.scopes) == ("key_1", {Scope.MODELS, Scope.FILES})
+    assert (principal.id, principal.scopes) == ("key_1", frozenset({Scope.MODELS, Scope.FILES}))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import HTTPConnection
@@ -63,13 +64,12 @@ async def provide_services(connection: HTTPConnection) -> Services:
 
 
 Deps = Annotated[Services, Depends(provide_services)]
+CALLER = "lm_sandbox.caller"
 BEARER = HTTPBearer(auto_error=False, description="An API key, as printed at the first start.")
 
 
 async def get_principal(
-    request: Request,
-    services: Deps,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)],
+    request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
 ) -> Principal:
     """Tells who calls, by `Authorization: Bearer` or `x-api-key`.
 
@@ -77,7 +77,20 @@ async def get_principal(
         Unauthenticated: neither header is there, or the key is no one's.
     """
     del bearer  # It is there for the documentation of the API.
-    return await principal_of(request, services)
+    return await authenticate(request)
+
+
+async def authenticate(connection: HTTPConnection) -> Principal:
+    """Tells who calls, and finds it out once for each request; raises as `get_principal` does."""
+    known: Principal | None = connection.scope.get(CALLER)
+    if known is None:
+        known = connection.scope[CALLER] = await principal_of(connection, get_services(connection))
+    return known
+
+
+def asks_who_calls(dependant: Dependant) -> bool:
+    """Whether a route is for callers with a key only."""
+    return dependant.call is get_principal or any(map(asks_who_calls, dependant.dependencies))
 
 
 async def principal_of(connection: HTTPConnection, services: Services) -> Principal:

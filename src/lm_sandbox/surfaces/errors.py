@@ -22,6 +22,7 @@ from lm_sandbox.errors import (
     Unavailable,
     UpstreamError,
 )
+from lm_sandbox.surfaces.deps import asks_who_calls, authenticate
 
 LOG = logging.getLogger(__name__)
 
@@ -104,9 +105,13 @@ def raw_route_class(render: Render) -> type[APIRoute]:
     class RawRoute(APIRoute):
         def get_route_handler(self) -> Handler:
             handle = super().get_route_handler()
+            closed = asks_who_calls(self.dependant)
 
             async def handler(request: Request) -> Response:
                 try:
+                    if closed:
+                        # Before the body is read: who has no key makes no work.
+                        await authenticate(request)
                     return await handle(request)
                 except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes an answer
                     return render(failure_of(error))
