@@ -22,6 +22,7 @@ serve: setup
 test: setup-dev
 	@scripts/system-packages test
 	@scripts/test-image
+	@scripts/test-clients >/dev/null
 	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
 ## lint: format check, lint, types, import contracts

@@ -80,9 +80,14 @@ class Server:
 @pytest.fixture
 def command_env(tmp_path: Path) -> dict[str, str]:
     """The environment of a real command line with a data directory of its own."""
+    return command_environment(tmp_path / "data")
+
+
+def command_environment(data_dir: Path) -> dict[str, str]:
+    """The same with this data directory."""
     return {
         **os.environ,
-        "LM_SANDBOX_DATA_DIR": str(tmp_path / "data"),
+        "LM_SANDBOX_DATA_DIR": str(data_dir),
         "LM_SANDBOX_UPSTREAM__OLLAMA_URL": NOWHERE,
         "LM_SANDBOX_UPSTREAM__LMSTUDIO_URL": NOWHERE,
         # What is counted in tests must not be what the server makes ahead.

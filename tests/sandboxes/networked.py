@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from lm_sandbox.sandboxes.limits import MIB, Limits
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.sandbox import Change, NewCommand, NewSandbox
 from lm_sandbox.sandboxes.sandbox_store import SandboxStore
+from lm_sandbox.sandboxes.secrets import DomainSecret
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.storage.database import Database
@@ -70,11 +72,15 @@ class Box:
 
 @asynccontextmanager
 async def box(
-    *rules: str, mode: EgressMode = EgressMode.ALLOWLIST, driver: SandboxDriver | None = None
+    *rules: str,
+    mode: EgressMode = EgressMode.ALLOWLIST,
+    driver: SandboxDriver | None = None,
+    secrets: tuple[DomainSecret, ...] = (),
+    trust: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Box]:
     table = Table()
     driver = driver or BubblewrapDriver()
-    networks = Networks(driver, resolve=table)
+    networks = Networks(driver, resolve=table, trust=trust)
     async with (
         TemporaryDirectory() as folder,
         Database(Path(folder) / "test.db") as database,
@@ -88,6 +94,6 @@ async def box(
             networks=networks,
         ) as service,
     ):
-        new = NewSandbox(limits=SMALL, egress=EgressPolicy.parse(mode, rules))
+        new = NewSandbox(limits=SMALL, egress=EgressPolicy.parse(mode, rules), secrets=secrets)
         made = await service.create(OWNER, new)
         yield Box(service, made.id, table)

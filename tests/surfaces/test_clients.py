@@ -56,6 +56,19 @@ def test_chat_streams_the_same_text(sdk: openai.OpenAI) -> None:
     assert chunks[-1].usage is not None
 
 
+def test_a_run_of_a_chat_is_kept_like_a_response(sdk: openai.OpenAI) -> None:
+    raw = sdk.chat.completions.with_raw_response.create(
+        model="nano+bash", messages=[{"role": "user", "content": PROMPT}]
+    )
+    kept = sdk.responses.retrieve(raw.headers["x-lm-sandbox-run"])
+    assert kept.model == "nano+bash"
+    assert [item.type for item in kept.output] == ["shell_call", "shell_call_output", "message"]
+    again = sdk.chat.completions.with_raw_response.create(
+        model="nano+bash", messages=[{"role": "user", "content": "hi"}], store=False
+    )
+    assert "x-lm-sandbox-run" not in again.headers
+
+
 def test_a_model_without_a_shell_is_passed_through(sdk: openai.OpenAI) -> None:
     stream = sdk.chat.completions.create(
         model="nano", messages=[{"role": "user", "content": "hello"}], stream=True, temperature=0

@@ -120,3 +120,20 @@ def test_a_form_without_a_file_or_a_purpose_is_refused_by_name(sdk: openai.OpenA
         sdk.post("/files", body={"purpose": "vision"}, cast_to=object, files=[("other", b"x")],
                  options={"headers": {"Content-Type": "multipart/form-data"}})  # fmt: skip
     assert server.pid
+
+
+def test_a_secret_for_a_domain_is_in_no_answer_and_in_no_variable(sdk: openai.OpenAI) -> None:
+    policy: Any = {
+        "type": "allowlist",
+        "allowed_domains": ["api.test"],
+        "domain_secrets": [{"domain": "api.test", "name": "TOKEN", "value": "s3cr3t-value"}],
+    }
+    made = sdk.containers.create(name="with secret", network_policy=policy)
+    shown = sdk.get(f"/sandboxes/{made.id}", cast_to=object)
+    assert shown["secrets"] == [{"domain": "api.test", "name": "TOKEN"}]  # type: ignore[index]
+    ran = sdk.post(f"/sandboxes/{made.id}/commands", body={"command": "env"}, cast_to=object)
+    assert "TOKEN=secret-token-" in str(ran)
+    assert "s3cr3t-value" not in str(ran) + str(shown) + str(made.to_dict())
+    policy["allowed_domains"] = ["other.test"]
+    with pytest.raises(openai.UnprocessableEntityError, match="does not reach"):
+        sdk.containers.create(name="x", network_policy=policy)

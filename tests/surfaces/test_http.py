@@ -218,7 +218,7 @@ async def test_what_a_shell_model_cannot_honour_is_refused_by_name(
 ) -> None:
     body = {"model": "nano+bash", "messages": [{"role": "user", "content": "hi"}], **extra}
     answer = await client.post("/v1/chat/completions", json=body)
-    assert answer.status_code == 422
+    assert answer.status_code in {400, 422}
     assert answer.json()["error"]["param"] == field
 
 

@@ -24,6 +24,7 @@ from lm_sandbox.sandboxes.proxying.gate import Gate
 from lm_sandbox.sandboxes.proxying.http_door import HttpDoor
 from lm_sandbox.sandboxes.proxying.relay import GONE
 from lm_sandbox.sandboxes.proxying.tls_door import TlsDoor
+from lm_sandbox.sandboxes.proxying.vault import Vault
 
 LOG = logging.getLogger(__name__)
 
@@ -61,20 +62,22 @@ class EgressProxy:
         resolve: Looks names up.
         models: This server's model API.
         budget: Bounds the connections of all sandboxes together.
+        vault: The secrets of the sandbox.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a way out is made of
         self,
         policy: EgressPolicy,
         events: Events,
         resolve: Resolve,
         models: httpx.AsyncBaseTransport | None,
         budget: Budget,
+        vault: Vault,
     ) -> None:
         self._gate = Gate(policy, Dialer(resolve), events)
         self._budget = budget
-        self._http = HttpDoor(self._gate, models)
-        self._tls = TlsDoor(self._gate)
+        self._http = HttpDoor(self._gate, models, vault)
+        self._tls = TlsDoor(self._gate, vault, self._http.serve_secretly)
         self._dns = DnsDoor(self._gate)
         self._open = 0
 

@@ -1,6 +1,7 @@
 """The networks of all sandboxes: who has a way out, what it leads to, and what was refused."""
 
 import logging
+import ssl
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -10,20 +11,38 @@ import anyio
 import httpx
 from anyio.abc import TaskGroup
 
-from lm_sandbox.errors import SandboxNotFound
+from lm_sandbox.errors import FileNotThere, SandboxNotFound
 from lm_sandbox.identity.lent_keys import LentKeys
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.driver import SandboxDriver, SandboxId
 from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
 from lm_sandbox.sandboxes.egress_proxy import DOORS, PROXY_ENV, EgressProxy
 from lm_sandbox.sandboxes.events import EventKind, Events
+from lm_sandbox.sandboxes.file_path import file_path
 from lm_sandbox.sandboxes.proxying.budget import Budget
 from lm_sandbox.sandboxes.proxying.dialer import Resolve, SystemResolver
 from lm_sandbox.sandboxes.proxying.gate import MODELS_HOST
+from lm_sandbox.sandboxes.proxying.vault import Vault
+from lm_sandbox.sandboxes.secrets import DomainSecret
 
 LOG = logging.getLogger(__name__)
 
 MODELS_URL = f"http://{MODELS_HOST}/v1"
+SYSTEM_TRUST = "/etc/ssl/certs/ca-certificates.crt"
+OWN_TRUST = "/home/sandbox/.lm-sandbox/certificates.pem"
+LARGEST_TRUST = 4 * 1024 * 1024
+# Each program has its own way to be told whom to trust.
+TRUST_ENV = dict.fromkeys(
+    (
+        "SSL_CERT_FILE",
+        "CURL_CA_BUNDLE",
+        "REQUESTS_CA_BUNDLE",
+        "PIP_CERT",
+        "GIT_SSL_CAINFO",
+        "NODE_EXTRA_CA_CERTS",
+    ),
+    OWN_TRUST,
+)
 MODELS_ONLY = frozenset({Scope.MODELS})
 
 
@@ -38,6 +57,7 @@ class Network:
         scope: Ends the proxy.
         ended: Set when the proxy has closed its sockets.
         key: For this server's models; None while they are closed to it.
+        vault: Its secrets.
     """
 
     policy: EgressPolicy = NOTHING
@@ -46,6 +66,7 @@ class Network:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     ended: anyio.Event = field(default_factory=anyio.Event)
     key: str | None = None
+    vault: Vault = field(default_factory=Vault)
 
 
 class Networks:
@@ -56,6 +77,7 @@ class Networks:
         keys: Lends keys for the models.
         models: This server's model API, as a transport; None where there is none.
         resolve: Looks names up; without one the host's resolver does, apart for each sandbox.
+        trust: Which servers get secrets; None takes those that the host believes.
     """
 
     def __init__(
@@ -65,11 +87,13 @@ class Networks:
         keys: LentKeys | None = None,
         models: httpx.AsyncBaseTransport | None = None,
         resolve: Resolve | None = None,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         self._driver = driver
         self._keys = keys or LentKeys()
         self._models = models
         self._resolve = resolve
+        self._trust = trust
         self._budget = Budget.of_this_process()
         self._networks: dict[SandboxId, Network] = {}
         self._tasks: TaskGroup | None = None
@@ -119,6 +143,28 @@ class Networks:
         network.policy, network.key = policy, key
         network.events.add(EventKind.EGRESS_CHANGED, str(policy.mode), f"The network is now: {policy}.")
 
+    async def give_secrets(self, sandbox: SandboxId, secrets: tuple[DomainSecret, ...]) -> None:
+        """Gives a sandbox secrets to use; to be called once, before its policy is set.
+
+        What it has to trust for it is written into it.
+
+        Raises:
+            SandboxFailed, LimitReached, FileRefused: that file cannot be written.
+        """
+        if not secrets:
+            return
+        vault = Vault(secrets, self._trust)
+        files = self._driver.files(sandbox)
+        try:
+            async with files.read(file_path(SYSTEM_TRUST)) as reader:
+                known = await reader.read(0, LARGEST_TRUST)
+        except FileNotThere:
+            known = b""
+        async with files.write(file_path(OWN_TRUST), 0o644) as writer:
+            await writer.write([known, vault.certificate])
+            await writer.commit()
+        self._networks[sandbox] = Network(vault=vault)
+
     async def close(self, sandbox: SandboxId) -> None:
         """Ends everything that a sandbox has; idempotent."""
         network = self._networks.pop(sandbox, None)
@@ -139,7 +185,9 @@ class Networks:
         env = dict(PROXY_ENV) if network.policy.needs_proxy else {}
         if network.key is not None:
             env |= {"OPENAI_BASE_URL": MODELS_URL, "OPENAI_API_KEY": network.key}
-        return env
+        for secret in network.vault.secrets:
+            env[secret.name] = secret.placeholder
+        return env | (TRUST_ENV if network.vault.secrets else {})
 
     async def _open(self, sandbox: SandboxId, network: Network, policy: EgressPolicy) -> None:
         if self._tasks is None:
@@ -150,7 +198,7 @@ class Networks:
                 sock.close()
             raise SandboxNotFound(f"There is no sandbox {sandbox!r} any more.")
         resolve = self._resolve or SystemResolver()
-        proxy = EgressProxy(policy, network.events, resolve, self._models, self._budget)
+        proxy = EgressProxy(policy, network.events, resolve, self._models, self._budget, network.vault)
         network.proxy = proxy
 
         async def serve() -> None:

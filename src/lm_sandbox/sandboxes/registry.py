@@ -71,6 +71,7 @@ class SandboxRegistry:
             idle_since=self._clock(),
             lifetime=admit_lifetime(new.lifetime, self._settings),
             image=new.image,
+            secrets=new.secrets,
             commands=self._book(sandbox_id),
             shells=ShellBook(self._settings.shells),
         )

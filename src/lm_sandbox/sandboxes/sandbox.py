@@ -13,6 +13,7 @@ from lm_sandbox.sandboxes.command_book import CommandBook
 from lm_sandbox.sandboxes.driver import Enforced, RunState, SandboxId
 from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
 from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.secrets import DomainSecret
 from lm_sandbox.sandboxes.shell_book import ShellBook
 from lm_sandbox.sandboxes.terminal_book import TerminalBook
 
@@ -57,6 +58,7 @@ class NewSandbox:
         lifetime: When it goes by itself.
         egress: What it may reach.
         image: Its root file system; None takes the server's default.
+        secrets: What it uses in requests without having it.
     """
 
     name: str | None = None
@@ -67,6 +69,7 @@ class NewSandbox:
     lifetime: Lifetime = Lifetime()
     egress: EgressPolicy = NOTHING
     image: str | None = None
+    secrets: tuple[DomainSecret, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,7 @@ class Sandbox:
         terminals: Those that are open in it.
         state: Where it is in its life.
         enforced: What holds it; None while it is made.
+        secrets: What it uses in requests without having it; no record has them.
         recorded_at: Its last use as far as another server would know.
         active: Commands and transfers that run now.
         changing: Held while its state changes.
@@ -178,6 +182,7 @@ class Sandbox:
     egress: EgressPolicy = NOTHING
     image: str | None = None
     enforced: Enforced | None = None
+    secrets: tuple[DomainSecret, ...] = ()
     recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     active: int = 0
     changing: anyio.Lock = field(default_factory=anyio.Lock)

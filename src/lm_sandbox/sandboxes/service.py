@@ -40,6 +40,7 @@ from lm_sandbox.sandboxes.sandbox import (
     Selection,
 )
 from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
+from lm_sandbox.sandboxes.secrets import check_secrets
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.survivors import survivors, sweep
 
@@ -113,13 +114,14 @@ class SandboxService:
         Raises:
             Forbidden: the principal lacks the scope.
             Conflict: the principal has one of this name.
-            Invalid: a limit is over the server's.
+            Invalid: a limit is over the server's, or a secret cannot be used.
             SnapshotNotFound: the principal has no such snapshot to start from.
             NoCapacity: as many as allowed exist.
             DriverUnavailable: the host refused.
         """
         principal.require(Scope.SANDBOXES)
         limits = admit_limits(new.limits, self._settings)
+        check_secrets(new.secrets, new.egress)
         origin = await self._snapshots.find(principal, new.snapshot) if new.snapshot else None
         sandbox = self._registry.add(principal, new)
         try:
@@ -127,6 +129,7 @@ class SandboxService:
             sandbox.enforced = await self._driver.create(sandbox.id, spec)
             if origin is not None:
                 await self._driver.load(sandbox.id, self._snapshots.folder(origin.id))
+            await self._networks.give_secrets(sandbox.id, new.secrets)
             await self._set_egress(principal, sandbox, new.egress)
             sandbox.state = SandboxState.RUNNING
             await self._records.add(SandboxRecord.of(sandbox))

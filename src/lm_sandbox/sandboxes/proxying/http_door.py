@@ -2,6 +2,7 @@
 
 import re
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 
 import anyio
@@ -13,8 +14,10 @@ from lm_sandbox.errors import EgressDenied, Invalid, UpstreamError
 from lm_sandbox.sandboxes.hosts import Authority, parse_authority
 from lm_sandbox.sandboxes.proxying.gate import MODELS_HOST, Gate
 from lm_sandbox.sandboxes.proxying.http_wire import ClientSide, ServerSide, end_to_end, framing
-from lm_sandbox.sandboxes.proxying.relay import GONE, relay, together
-from lm_sandbox.sandboxes.proxying.tls_door import opening, refuse
+from lm_sandbox.sandboxes.proxying.relay import GONE, Resumed, relay, together
+from lm_sandbox.sandboxes.proxying.tls_door import TLS_PORT, opening, refuse
+from lm_sandbox.sandboxes.proxying.vault import Vault
+from lm_sandbox.sandboxes.secrets import put_in, put_into_headers
 
 HTTP_PORT = 80
 ABSOLUTE = re.compile(r"(?i:http)://([^/?#]*)([/?][^#]*)?")
@@ -25,23 +28,44 @@ MODEL_PATHS = "/v1/"
 MODEL_HEADERS = frozenset({b"accept", b"authorization", b"content-type", b"user-agent", b"x-api-key"})
 
 
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """Where a tunnel leads to, and whether TLS ends here so that secrets can be put in."""
+
+    target: Authority
+    secret: bool = False
+
+
 class HttpDoor:
     """Takes HTTP connections.
 
     Args:
         gate: Where they pass.
         models: This server's model API.
+        vault: The secrets of the sandbox.
     """
 
-    def __init__(self, gate: Gate, models: httpx.AsyncBaseTransport | None) -> None:
+    def __init__(self, gate: Gate, models: httpx.AsyncBaseTransport | None, vault: Vault) -> None:
         self._gate = gate
         self._models = models
+        self._vault = vault
 
     async def serve(self, stream: ByteStream) -> None:
         """Answers the requests of one connection, one after the other."""
         await self._serve(stream, None)
 
-    async def _serve(self, stream: ByteStream, inside: Authority | None) -> None:
+    async def serve_secretly(self, stream: ByteStream, target: Authority) -> None:
+        """Answers requests to a host that has secrets, over TLS, which ends here and begins anew.
+
+        Raises:
+            EgressDenied: the policy does not allow the host.
+            anyio.EndOfStream: the program inside does not trust the proxy, or has gone.
+        """
+        self._require_allowed(target)
+        async with await self._vault.meet_client(stream, target.host) as open_text:
+            await self._serve(open_text, Inside(target, secret=True))
+
+    async def _serve(self, stream: ByteStream, inside: Inside | None) -> None:
         client = ClientSide(stream)
         try:
             while (request := await self._next(client)) is not None:
@@ -58,7 +82,7 @@ class HttpDoor:
             return None
 
     async def _answered(
-        self, client: ClientSide, request: h11.Request, stream: ByteStream, inside: Authority | None
+        self, client: ClientSide, request: h11.Request, stream: ByteStream, inside: Inside | None
     ) -> bool:
         """Answers a request, and tells whether another may follow."""
         subject = request.target[:200].decode("ascii", "replace")
@@ -86,14 +110,17 @@ class HttpDoor:
             await client.answer(status, f"lm-sandbox: {message}\n", headers)
 
     async def _tunnel(
-        self, client: ClientSide, request: h11.Request, stream: ByteStream, inside: Authority | None
+        self, client: ClientSide, request: h11.Request, stream: ByteStream, inside: Inside | None
     ) -> None:
         if inside is not None:
             raise Invalid("There is no tunnel through a tunnel.")
         target = parse_authority(request.target.decode("ascii", "replace"))
         if target.port == HTTP_PORT:
             self._require_allowed(target)
-            await self._serve(Resumed(stream, await client.switch()), target)
+            await self._serve(Resumed(stream, await client.switch()), Inside(target))
+            return
+        if self._vault.for_host(target.host):
+            await self._tunnel_secretly(client, stream, target)
             return
         async with self._gate.connection(target) as upstream:
             early = await client.switch()
@@ -103,28 +130,41 @@ class HttpDoor:
                 self._gate.note(str(target), error.message)
                 await refuse(stream)
 
+    async def _tunnel_secretly(self, client: ClientSide, stream: ByteStream, target: Authority) -> None:
+        self._require_allowed(target)
+        early = await client.switch()
+        try:
+            hello = await opening(stream, target, early)
+            await self.serve_secretly(Resumed(stream, hello), target)
+        except (EgressDenied, Invalid) as error:
+            self._gate.note(str(target), error.message)
+            await refuse(stream)
+
     def _require_allowed(self, target: Authority) -> None:
         decision = self._gate.policy.decide(target.host, target.port)
         if not decision.allowed and not self._gate.leads_to_models(target.host.text):
             raise EgressDenied(f"Egress to {target} is denied: {decision.reason}.")
 
-    async def _pass_on(self, client: ClientSide, request: h11.Request, inside: Authority | None) -> None:
+    async def _pass_on(self, client: ClientSide, request: h11.Request, inside: Inside | None) -> None:
         target, path = where(request, inside)
         if self._gate.leads_to_models(target.host.text) and target.port == HTTP_PORT:
             await self._ask_models(client, request, path)
             return
+        secrets = self._vault.for_host(target.host) if inside is not None and inside.secret else ()
         head = h11.Request(
             method=request.method,
-            target=path.encode(),
+            target=put_in(path.encode(), secrets),
             headers=[
                 (b"host", _host_header(target)),
-                *end_to_end(request.headers, without=(b"host", b"expect")),
+                *put_into_headers(end_to_end(request.headers, without=(b"host", b"expect")), secrets),
                 *framing(request.headers),
                 (b"connection", b"close"),
             ],
         )
         async with self._gate.connection(target) as upstream, together() as tasks:
-            server = ServerSide(upstream, str(target))
+            secret = inside is not None and inside.secret
+            stream = await self._vault.meet_server(upstream, target) if secret else upstream
+            server = ServerSide(stream, str(target))
             tasks.start_soon(server.send, head, client.body())
             answer = await server.response()
             await client.begin(answer.status_code, end_to_end(answer.headers, without=_unframed(answer)))
@@ -156,30 +196,7 @@ class HttpDoor:
             await client.end()
 
 
-class Resumed(ByteStream):
-    """A stream of which some bytes were read already."""
-
-    def __init__(self, stream: ByteStream, early: bytes) -> None:
-        self._stream = stream
-        self._early = early
-
-    async def receive(self, max_bytes: int = 65536) -> bytes:
-        if self._early:
-            piece, self._early = self._early[:max_bytes], self._early[max_bytes:]
-            return piece
-        return await self._stream.receive(max_bytes)
-
-    async def send(self, item: bytes) -> None:
-        await self._stream.send(item)
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-def where(request: h11.Request, inside: Authority | None) -> tuple[Authority, str]:
+def where(request: h11.Request, inside: Inside | None) -> tuple[Authority, str]:
     """Returns where a request goes and with which path.
 
     Args:
@@ -192,7 +209,8 @@ def where(request: h11.Request, inside: Authority | None) -> tuple[Authority, st
     """
     text = request.target.decode("ascii", "replace")
     named = [value.decode("ascii", "replace") for name, value in request.headers if name == b"host"]
-    hosts = [parse_authority(name, HTTP_PORT) for name in named]
+    port = HTTP_PORT if inside is None else inside.target.port
+    hosts = [parse_authority(name, port) for name in named]
     match = ABSOLUTE.fullmatch(text)
     if match is not None:
         hosts.append(parse_authority(match[1], HTTP_PORT))
@@ -201,7 +219,7 @@ def where(request: h11.Request, inside: Authority | None) -> tuple[Authority, st
     elif not text.startswith("/") or "#" in text:
         raise Invalid("Only http:// targets and CONNECT are taken here.")
     if inside is not None:
-        hosts.append(inside)
+        hosts.append(inside.target)
     if not hosts:
         raise Invalid("The request names no host.")
     if any(host != hosts[-1] for host in hosts):
@@ -210,7 +228,7 @@ def where(request: h11.Request, inside: Authority | None) -> tuple[Authority, st
 
 
 def _host_header(target: Authority) -> bytes:
-    return (str(target.host) if target.port == HTTP_PORT else str(target)).encode()
+    return (str(target.host) if target.port in {HTTP_PORT, TLS_PORT} else str(target)).encode()
 
 
 def _unframed(answer: h11.Response) -> tuple[bytes, ...]:

@@ -60,3 +60,26 @@ async def _end(sink: ByteStream) -> None:
         await sink.send_eof()
     except GONE:
         return  # It has gone itself.
+
+
+class Resumed(ByteStream):
+    """A stream of which some bytes were read already."""
+
+    def __init__(self, stream: ByteStream, early: bytes) -> None:
+        self._stream = stream
+        self._early = early
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        if self._early:
+            piece, self._early = self._early[:max_bytes], self._early[max_bytes:]
+            return piece
+        return await self._stream.receive(max_bytes)
+
+    async def send(self, item: bytes) -> None:
+        await self._stream.send(item)
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

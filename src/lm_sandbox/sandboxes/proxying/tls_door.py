@@ -1,5 +1,7 @@
 """TLS as it comes in: the name in its first message decides, and must be the one that was asked for."""
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 from anyio.abc import ByteStream
 
@@ -12,10 +14,13 @@ from lm_sandbox.sandboxes.proxying.client_hello import (
     server_name,
 )
 from lm_sandbox.sandboxes.proxying.gate import Gate
-from lm_sandbox.sandboxes.proxying.relay import GONE, PIECE, relay
+from lm_sandbox.sandboxes.proxying.relay import GONE, PIECE, Resumed, relay
+from lm_sandbox.sandboxes.proxying.vault import Vault
 
 TLS_PORT = 443
 HELLO_S = 15.0
+
+Secretly = Callable[[ByteStream, Authority], Awaitable[None]]
 
 
 class TlsDoor:
@@ -23,10 +28,14 @@ class TlsDoor:
 
     Args:
         gate: Where they pass.
+        vault: The secrets of the sandbox.
+        secretly: Takes those to a host that has secrets.
     """
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, vault: Vault, secretly: Secretly) -> None:
         self._gate = gate
+        self._vault = vault
+        self._secretly = secretly
 
     async def serve(self, stream: ByteStream) -> None:
         """Leads one connection to the server that its handshake names."""
@@ -38,6 +47,9 @@ class TlsDoor:
                 raise EgressDenied("The TLS handshake names no server.")
             authority = Authority(parse_host(name), TLS_PORT)
             target = str(authority)
+            if self._vault.for_host(authority.host):
+                await self._secretly(Resumed(stream, hello), authority)
+                return
             async with self._gate.connection(authority) as upstream:
                 await upstream.send(hello)
                 await relay(stream, upstream)

@@ -3,12 +3,13 @@
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from lm_sandbox.sandboxes.driver import Stats
 from lm_sandbox.sandboxes.egress import MOST_RULES, EgressMode, EgressPolicy
 from lm_sandbox.sandboxes.limits import MIB, Limits
 from lm_sandbox.sandboxes.sandbox import Change, Lifetime, NewSandbox, Sandbox, SandboxState
+from lm_sandbox.sandboxes.secrets import MOST_SECRETS, DomainSecret
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 Folder = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
@@ -71,6 +72,30 @@ class EgressBody(Body):
         return cls(mode=policy.mode, allow=[str(rule) for rule in policy.rules], models=policy.models)
 
 
+class SecretBody(Body):
+    """A secret that programs in the sandbox use without having it."""
+
+    domain: Annotated[str, Field(max_length=512, description="whose requests over TLS get it")]
+    name: EnvName = Field(description="the variable that holds what stands for it inside")
+    value: SecretStr = Field(max_length=8192)
+
+    def to_secret(self) -> DomainSecret:
+        """Returns what the service takes."""
+        return DomainSecret.parse(self.domain, self.name, self.value.get_secret_value())
+
+
+class SecretOut(BaseModel):
+    """A secret, without its value."""
+
+    domain: str
+    name: str
+
+    @classmethod
+    def of(cls, secret: DomainSecret) -> Self:
+        """Renders a secret."""
+        return cls(domain=str(secret.domain), name=secret.name)
+
+
 class SandboxCreate(Body):
     """Everything has a default: `{}` makes a sandbox."""
 
@@ -85,6 +110,11 @@ class SandboxCreate(Body):
     idle_timeout_s: Seconds | None = Field(None, description="deleted after so long without use")
     max_age_s: Seconds | None = Field(None, description="deleted so long after it was made")
     egress: EgressBody = Field(default_factory=EgressBody, description="nothing by default")
+    secrets: list[SecretBody] = Field(
+        default_factory=list,
+        max_length=MOST_SECRETS,
+        description="for domains that egress allows; a command finds a placeholder in the variable",
+    )
 
     def to_new(self, default: Limits) -> NewSandbox:
         """Returns what the service takes."""
@@ -97,6 +127,7 @@ class SandboxCreate(Body):
             image=self.image,
             lifetime=Lifetime(self.idle_timeout_s, self.max_age_s),
             egress=self.egress.to_policy(),
+            secrets=tuple(secret.to_secret() for secret in self.secrets),
         )
 
 
@@ -141,6 +172,7 @@ class SandboxOut(BaseModel):
     idle_timeout_s: float | None
     max_age_s: float | None
     egress: EgressBody
+    secrets: list[SecretOut]
     enforced: EnforcedOut | None
 
     @classmethod
@@ -158,6 +190,7 @@ class SandboxOut(BaseModel):
             idle_timeout_s=sandbox.lifetime.idle_timeout_s,
             max_age_s=sandbox.lifetime.max_age_s,
             egress=EgressBody.of(sandbox.egress),
+            secrets=[SecretOut.of(secret) for secret in sandbox.secrets],
             enforced=enforced
             and EnforcedOut(
                 driver=enforced.driver,

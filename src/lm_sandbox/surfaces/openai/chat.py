@@ -1,8 +1,6 @@
 """/v1/chat/completions: straight to the engine, or through the tool loop for NAME+bash."""
 
 import time
-from collections.abc import Awaitable, Callable
-from functools import partial
 from secrets import token_hex
 from typing import Any
 
@@ -18,22 +16,26 @@ from lm_sandbox.agent.events import (
     ReasoningDelta,
     RunResult,
 )
-from lm_sandbox.agent.loop import Emit
 from lm_sandbox.agent.request import RunRequest, Shell
 from lm_sandbox.agent.tools import describe_network
 from lm_sandbox.agent.transcript import render_step
-from lm_sandbox.errors import LmSandboxError, NotHonoured
+from lm_sandbox.errors import NotHonoured
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
 from lm_sandbox.surfaces.errors import failure_of, route_class
 from lm_sandbox.surfaces.openai.errors import error_body, openai_error
-from lm_sandbox.surfaces.openai.messages import ChatRequest, refuse_far_pictures, to_messages
+from lm_sandbox.surfaces.openai.messages import ChatRequest, refuse_far_pictures, to_items, to_messages
 from lm_sandbox.surfaces.openai.models import BASH_SUFFIX
 from lm_sandbox.surfaces.openai.passthrough import pass_through
+from lm_sandbox.surfaces.openai.responses.draft import Draft, result_of
+from lm_sandbox.surfaces.openai.responses.making import Making
+from lm_sandbox.surfaces.openai.responses.schemas import ResponseCreate
+from lm_sandbox.surfaces.openai.responses.tools import ShellTool
 from lm_sandbox.surfaces.streams import EventStream, Write, sse, while_connected
 
 ROUTER = APIRouter(tags=["openai"], route_class=route_class(openai_error))
 
+RUN_HEADER = "x-lm-sandbox-run"
 DONE = b"data: [DONE]\n\n"
 SAMPLING = (
     "temperature",
@@ -63,13 +65,12 @@ async def chat_completions(body: ChatRequest, request: Request, caller: ModelCal
     refuse_far_pictures(body.messages)
     if not body.model.endswith(BASH_SUFFIX):
         return await pass_through(request, deps, body.model, "/v1/chat/completions", caller.id)
-    run = await _prepare(body, caller, deps)
+    making = await _prepare(body, caller, deps)
     writer = _ChatWriter(body.model)
+    headers = {RUN_HEADER: making.draft.id} if making.draft.request.stored else {}
     if body.stream:
         usage_wanted = bool((body.stream_options or {}).get("include_usage"))
-        return EventStream(
-            lambda write: _stream(partial(deps.agent.run, caller, run), writer, write, usage_wanted)
-        )
+        return EventStream(lambda write: _stream(making, writer, write, usage_wanted), headers=headers)
     text: list[str] = []
     reasoning: list[str] = []
 
@@ -77,11 +78,12 @@ async def chat_completions(body: ChatRequest, request: Request, caller: ModelCal
         text.append(_as_markdown(event))
         reasoning.append(event.text if isinstance(event, ReasoningDelta) else "")
 
-    result = await while_connected(request, lambda: deps.agent.run(caller, run, emit))
-    return JSONResponse(writer.whole("".join(text), "".join(reasoning), result))
+    await while_connected(request, lambda: making.make(emit=emit))
+    whole = writer.whole("".join(text), "".join(reasoning), result_of(making.draft))
+    return JSONResponse(whole, headers=headers)
 
 
-async def _prepare(body: ChatRequest, caller: Principal, deps: Services) -> RunRequest:
+async def _prepare(body: ChatRequest, caller: Principal, deps: Services) -> Making:
     extra = body.model_extra or {}
     for name in REFUSED:
         if extra.get(name) not in (None, [], 1, False, {"type": "text"}):
@@ -95,12 +97,16 @@ async def _prepare(body: ChatRequest, caller: Principal, deps: Services) -> RunR
     key = conversation_key(caller, str(named or [*opening[:1], _first_user(opening)]))
     continues = bool(named) or any(message.role == "assistant" for message in messages)
     sandbox = await deps.conversations.sandbox(caller, key, new=not continues)
-    return RunRequest(
+    run = RunRequest(
         model=model,
         messages=messages,
         shell=Shell(sandbox.id, describe_network(sandbox.egress)),
         sampling={name: extra[name] for name in SAMPLING if extra.get(name) is not None},
     )
+    asked = ResponseCreate(
+        model=body.model, input=to_items(body.messages), tools=[ShellTool(type="shell")], store=body.store
+    )
+    return Making(Draft(asked), run, caller, deps)
 
 
 def _first_user(opening: list[tuple[Any, str | None]]) -> str | None:
@@ -115,12 +121,7 @@ def _as_markdown(event: Event) -> str:
     return ""
 
 
-async def _stream(
-    run: Callable[[Emit], Awaitable[RunResult]],
-    writer: "_ChatWriter",
-    write: Write,
-    usage_wanted: bool,
-) -> None:
+async def _stream(making: Making, writer: "_ChatWriter", write: Write, usage_wanted: bool) -> None:
     async def emit(event: Event) -> None:
         if isinstance(event, ReasoningDelta):
             await write(sse(writer.chunk({"reasoning_content": event.text})))
@@ -128,9 +129,10 @@ async def _stream(
             await write(sse(writer.chunk({"content": text})))
 
     await write(sse(writer.chunk({"role": "assistant", "content": ""})))
+    await making.make(emit=emit)
     try:
-        result = await run(emit)
-    except LmSandboxError as error:
+        result = result_of(making.draft)
+    except Exception as error:  # noqa: BLE001 - the answer has begun: its end tells what happened
         await write(sse(error_body(failure_of(error))))
     else:
         await write(sse(writer.chunk({}, _finish_reason(result))))

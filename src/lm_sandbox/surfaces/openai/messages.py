@@ -1,5 +1,6 @@
 """OpenAI's chat messages, as they come in."""
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -7,6 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from lm_sandbox.agent.transcript import parse
 from lm_sandbox.errors import Invalid, NotHonoured
 from lm_sandbox.models.chat import ChatMessage, Role, ToolCall
+from lm_sandbox.surfaces.openai.responses.input_items import (
+    FunctionCallItem,
+    FunctionOutputItem,
+    Item,
+    MessageItem,
+)
 
 
 class _Open(BaseModel):
@@ -27,6 +34,11 @@ class TextPart(_Open):
     type: str
     text: str | None = None
     image_url: PictureIn | str | None = None
+
+    @property
+    def picture(self) -> str | None:
+        """The address of the picture that it is, if it is one."""
+        return self.image_url.url if isinstance(self.image_url, PictureIn) else self.image_url
 
 
 class FunctionIn(_Open):
@@ -62,15 +74,21 @@ class ChatRequest(_Open):
     stream_options: dict[str, Any] | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
+    store: bool | None = None
 
 
 def to_messages(messages: list[MessageIn]) -> list[ChatMessage]:
     """Turns messages into the conversation that the tool loop goes on from.
 
     Raises:
-        Invalid: a message has content that is no text.
+        Invalid: a message has content that is neither a text nor a picture.
     """
     return [ours for index, message in enumerate(messages) for ours in _convert(index, message)]
+
+
+def to_items(messages: list[MessageIn]) -> list[Item]:
+    """Turns messages into the items by which a run is kept; pictures are not kept."""
+    return [item for message in messages for item in _items(message)]
 
 
 def refuse_far_pictures(messages: list[MessageIn]) -> None:
@@ -81,8 +99,7 @@ def refuse_far_pictures(messages: list[MessageIn]) -> None:
     """
     for index, message in enumerate(messages):
         for part in message.content if isinstance(message.content, list) else ():
-            url = part.image_url.url if isinstance(part.image_url, PictureIn) else part.image_url
-            if url is not None and not url.startswith("data:"):
+            if part.picture is not None and not part.picture.startswith("data:"):
                 field = f"messages.{index}.content"
                 raise NotHonoured(
                     f"{field}: send a picture as a data: URL; this server fetches none.", field=field
@@ -93,17 +110,35 @@ def text_of(message: MessageIn, field: str) -> str | None:
     """Returns the text of a message.
 
     Raises:
-        Invalid: a part of it is no text.
+        Invalid: a part of it is neither a text nor a picture.
     """
     if not isinstance(message.content, list):
         return message.content
     for part in message.content:
-        if part.text is None:
+        if part.text is None and part.picture is None:
             raise Invalid(
-                f"{field}: only text can be sent to a model with a shell, not {part.type!r}.",
+                f"{field}: only texts and pictures can be sent to a model with a shell, not {part.type!r}.",
                 field=field,
             )
     return "".join(part.text or "" for part in message.content)
+
+
+def _items(message: MessageIn) -> Iterator[Item]:
+    texts = [message.content] if isinstance(message.content, str) else []
+    texts += [part.text or "" for part in message.content] if isinstance(message.content, list) else []
+    text = "".join(texts)
+    if message.role == "tool":
+        yield FunctionOutputItem(type="function_call_output", call_id=message.tool_call_id or "", output=text)
+        return
+    if text:
+        yield MessageItem(role=message.role, content=text)
+    for call in message.tool_calls or ():
+        yield FunctionCallItem(
+            type="function_call",
+            call_id=call.id,
+            name=call.function.name,
+            arguments=call.function.arguments,
+        )
 
 
 def _convert(index: int, message: MessageIn) -> list[ChatMessage]:
@@ -114,4 +149,6 @@ def _convert(index: int, message: MessageIn) -> list[ChatMessage]:
     calls = tuple(
         ToolCall(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()
     )
-    return [ChatMessage(role, text, calls, message.tool_call_id)]
+    parts = message.content if isinstance(message.content, list) else ()
+    images = tuple(part.picture for part in parts if part.picture is not None)
+    return [ChatMessage(role, text, calls, message.tool_call_id, images)]

@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 from email.utils import formatdate
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lm_sandbox.agent.uploads import Upload
-from lm_sandbox.errors import FileNotThere, NotFound
+from lm_sandbox.errors import FileNotThere, Invalid, NotFound
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.sandboxes.file_path import FilePath, file_path
 from lm_sandbox.sandboxes.files import FileInfo, FileKind, FileQuery, FileReader
@@ -46,7 +46,7 @@ async def create_file(
 ) -> dict[str, object]:
     """Puts a file into the workspace: from a multipart form, or an uploaded one by `file_id`."""
     if not is_form(request):
-        body = FileReference.model_validate_json(await request.body())
+        body = await _reference(request)
         upload = await deps.uploads.find(caller, body.file_id)
         return _body(container_id, await put_upload(deps, caller, container_id, upload), "user")
     async with read_form(request) as form:
@@ -129,6 +129,15 @@ async def put_upload(deps: Services, caller: Principal, container_id: str, uploa
     """
     async with deps.uploads.content(upload) as pieces:
         return await _put(deps, caller, container_id, upload.name, pieces)
+
+
+async def _reference(request: Request) -> FileReference:
+    try:
+        return FileReference.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise Invalid(
+            "Send the file as multipart/form-data, or the file_id of an uploaded one as JSON.", field="file"
+        ) from error
 
 
 async def _put(

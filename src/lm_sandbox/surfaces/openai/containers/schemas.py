@@ -3,12 +3,13 @@
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from lm_sandbox.errors import Invalid, NotHonoured
 from lm_sandbox.sandboxes.egress import MOST_RULES, EgressMode, EgressPolicy
 from lm_sandbox.sandboxes.limits import MIB, Limits
 from lm_sandbox.sandboxes.sandbox import Lifetime, NewSandbox, Sandbox, SandboxState
+from lm_sandbox.sandboxes.secrets import MOST_SECRETS, DomainSecret
 
 GIB = 1024 * MIB
 MEMORY = {"1g": GIB, "4g": 4 * GIB, "16g": 16 * GIB, "64g": 64 * GIB}
@@ -33,26 +34,45 @@ class NetworkDisabled(_Open):
         """Returns what the service takes."""
         return EgressPolicy()
 
+    def to_secrets(self) -> tuple[DomainSecret, ...]:
+        """Returns none."""
+        return ()
+
+
+class DomainSecretIn(_Open):
+    """A secret for requests to one domain."""
+
+    domain: str = Field(max_length=512)
+    name: str
+    value: SecretStr
+
 
 class NetworkAllowlist(_Open):
     """Some domains are reached, on the ports of the web."""
 
     type: Literal["allowlist"]
     allowed_domains: list[Annotated[str, Field(max_length=512)]] = Field(max_length=MOST_RULES)
-    domain_secrets: list[dict[str, Any]] | None = Field(None, exclude=True, repr=False)
+    domain_secrets: list[DomainSecretIn] = Field(
+        default_factory=list, max_length=MOST_SECRETS, exclude=True, repr=False
+    )
+
+    def to_secrets(self) -> tuple[DomainSecret, ...]:
+        """Returns what the service takes.
+
+        Raises:
+            Invalid: a secret cannot be used.
+        """
+        return tuple(
+            DomainSecret.parse(secret.domain, secret.name, secret.value.get_secret_value())
+            for secret in self.domain_secrets
+        )
 
     def to_policy(self) -> EgressPolicy:
         """Returns what the service takes.
 
         Raises:
             Invalid: a domain is none.
-            NotHonoured: it has secrets.
         """
-        if self.domain_secrets:
-            raise NotHonoured(
-                "network_policy.domain_secrets is not supported yet; put the secret into env instead.",
-                field="network_policy.domain_secrets",
-            )
         return EgressPolicy.parse(EgressMode.ALLOWLIST, self.allowed_domains)
 
 
@@ -71,17 +91,18 @@ class ContainerSpec(_Open):
         """Returns what the service takes.
 
         Raises:
-            Invalid: the server gives less memory, or a domain is none.
-            NotHonoured: it has skills or secrets.
+            Invalid: the server gives less memory, a domain is none, or a secret cannot be used.
+            NotHonoured: it has skills.
         """
         if self.skills:
             raise NotHonoured("Skills are not supported; send their files by file_ids.", field="skills")
-        policy = self.network_policy.to_policy() if self.network_policy else EgressPolicy()
+        network = self.network_policy or NetworkDisabled(type="disabled")
         return NewSandbox(
             metadata=metadata | ({MEMORY_KEY: self.memory_limit} if self.memory_limit else {}),
             limits=self._limits(default),
             lifetime=lifetime,
-            egress=policy,
+            egress=network.to_policy(),
+            secrets=network.to_secrets(),
         )
 
     def _limits(self, default: Limits) -> Limits | None:

@@ -49,7 +49,7 @@ def read_items(items: Sequence[Item], pictures: Mapping[str, str]) -> Conversati
         pictures: The uploaded ones, by file id, as data URLs.
 
     Raises:
-        Invalid: a call has no output, an output no call, or an approval no request.
+        Invalid: a call has no output or comes twice, an output has no call, or an approval no request.
         NotHonoured: a message has something that no model here is shown.
     """
     reader = _Reader(pictures)
@@ -115,6 +115,8 @@ class _Reader:
         self._messages.append(ChatMessage(role, _text(item.content, f"{field}.content"), images=images))
 
     def _call(self, call: ToolCall) -> None:
+        if call.id in self._open:
+            raise Invalid(f"input: the call {call.id!r} is there twice.", field="input")
         self._calls.append(call)
         self._open[call.id] = call
 
@@ -131,6 +133,8 @@ class _Reader:
             raise Invalid(
                 f"{field}.approval_request_id: {item.approval_request_id!r} was not asked for.", field=field
             )
+        if call in self._agreed:
+            raise Invalid(f"{field}.approval_request_id: {call.id!r} was answered before.", field=field)
         if item.approve:
             self._agreed.append(call)
         else:

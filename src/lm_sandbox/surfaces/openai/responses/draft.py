@@ -36,6 +36,10 @@ class Draft:
 
     Args:
         request: What was asked for.
+
+    Attributes:
+        error: Why it has failed, if it has.
+        result: How its run ended by itself, if it did.
     """
 
     def __init__(self, request: ResponseCreate) -> None:
@@ -46,7 +50,7 @@ class Draft:
         self.error: Exception | None = None
         self._created_at = time.time()
         self._ended_at: float | None = None
-        self._result: RunResult | None = None
+        self.result: RunResult | None = None
         self._failure: Failure | None = None
 
     def begin(self) -> None:
@@ -55,7 +59,7 @@ class Draft:
 
     def end(self, result: RunResult) -> None:
         """The run has ended by itself."""
-        self._result = result
+        self.result = result
         self._stop(Status.COMPLETED if result.reason in WHOLE else Status.INCOMPLETE)
 
     def fail(self, error: Exception) -> None:
@@ -98,7 +102,7 @@ class Draft:
             "frequency_penalty": 0.0,
             "top_logprobs": 0,
             "reasoning": {"effort": None, "summary": None, **(request.reasoning or {})},
-            "usage": _usage(self._result.usage) if self._result else None,
+            "usage": _usage(self.result.usage) if self.result else None,
             "max_output_tokens": request.max_output_tokens,
             "max_tool_calls": request.max_tool_calls,
             "store": request.stored,
@@ -114,10 +118,10 @@ class Draft:
         return choice if isinstance(choice, str) else choice.model_dump(exclude_unset=True)
 
     def _incomplete(self) -> dict[str, str] | None:
-        if self.status is not Status.INCOMPLETE or self._result is None:
+        if self.status is not Status.INCOMPLETE or self.result is None:
             return None
-        cut = self._result.reason is EndReason.TOKEN_LIMIT
-        return {"reason": "max_output_tokens" if cut else self._result.reason.value}
+        cut = self.result.reason is EndReason.TOKEN_LIMIT
+        return {"reason": "max_output_tokens" if cut else self.result.reason.value}
 
     def _error(self) -> dict[str, str] | None:
         if self._failure is None:
@@ -125,6 +129,19 @@ class Draft:
         code = "invalid_prompt" if self._failure.status < OUR_FAULT else "server_error"
         code = "rate_limit_exceeded" if self._failure.status in {BUSY, NOT_NOW} else code
         return {"code": code, "message": self._failure.message}
+
+
+def result_of(draft: Draft) -> RunResult:
+    """Returns how the run of a response ended.
+
+    Raises:
+        Exception: what it failed with.
+    """
+    if draft.error is not None:
+        raise draft.error
+    if draft.result is None:
+        raise RuntimeError("the response has not ended")
+    return draft.result
 
 
 def _usage(usage: Usage) -> Body:

@@ -51,15 +51,14 @@ async def read_history(runs: RunStore, caller: Principal, response_id: str | Non
     return History(ITEMS.validate_python([item for link in reversed(links) for item in link]), sandbox_id)
 
 
-def new_record(draft: Draft, owner: str, sandbox_id: str | None, *, running: bool) -> RunRecord:
-    """Describes a response that begins, or, where it was not stored at once, has ended."""
+def new_record(draft: Draft, owner: str, sandbox_id: str | None) -> RunRecord:
+    """Describes a response as it is now."""
     return RunRecord(
         id=draft.id,
         owner=owner,
         created_at=datetime.now(UTC),
         document=json.dumps(draft.body()),
         inputs=json.dumps({"items": _named(draft), "sandbox_id": sandbox_id}),
-        running=running,
     )
 
 

@@ -4,12 +4,15 @@ import base64
 import json
 import mimetypes
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 import anyio
 
 from lm_sandbox.agent.event_log import EventLog
 from lm_sandbox.agent.events import Event
+from lm_sandbox.agent.loop import Emit
 from lm_sandbox.agent.request import Consent, RunRequest, Shell
+from lm_sandbox.agent.run_store import RunRecord
 from lm_sandbox.agent.tools import describe_network
 from lm_sandbox.errors import Gone, LmSandboxError, SandboxNotFound, TooLarge
 from lm_sandbox.identity.principals import Principal
@@ -81,17 +84,23 @@ class Making:
         Raises:
             QuotaReached: the caller has as many at work as one may.
         """
-        await self._enter(running=True)
+        await self._deps.runs.add(replace(self._record(), running=True))
+        self._entered = True
         try:
             self._deps.background.start(self.draft.id, self._caller.id, self.log, self.make)
         except LmSandboxError:
             await self._deps.runs.delete(self._caller, self.draft.id)
             raise
 
-    async def make(self, tell: Tell | None = None) -> None:
-        """Makes it and keeps what came of it, however it ends; a failure is in the draft."""
+    async def make(self, tell: Tell | None = None, emit: Emit | None = None) -> None:
+        """Makes it and keeps what came of it, however it ends; a failure is in the draft.
+
+        Args:
+            tell: Gets every stream event as JSON.
+            emit: Gets every event of the run.
+        """
         try:
-            await self._make(_Teller(self.log, tell))
+            await self._make(_Teller(self.log, tell), emit)
         except BaseException:
             if self.draft.status in RUNNING:
                 self.draft.cancel()
@@ -101,11 +110,13 @@ class Making:
         finally:
             self.log.close()
 
-    async def _make(self, teller: "_Teller") -> None:
+    async def _make(self, teller: "_Teller", also: Emit | None) -> None:
         draft = self.draft
 
         async def emit(event: Event) -> None:
             await teller.all(draft.writer.write(event))
+            if also is not None:
+                await also(event)
 
         await teller.state("created", draft)
         if draft.status is Status.QUEUED:
@@ -120,23 +131,22 @@ class Making:
         await self._keep()
         await teller.state(draft.status, draft)
 
-    async def _enter(self, *, running: bool) -> None:
+    def _record(self) -> RunRecord:
         shell = self._run.shell
         sandbox_id = shell.sandbox_id if shell is not None else None
-        record = new_record(self.draft, self._caller.id, sandbox_id or None, running=running)
-        await self._deps.runs.add(record)
-        self._entered = True
+        return new_record(self.draft, self._caller.id, sandbox_id or None)
 
     async def _keep(self) -> None:
         """Is done before the end is told: who has read the end finds the response."""
         if not self.draft.request.stored:
             return
-        if not self._entered:
-            await self._enter(running=False)
         events = list(self.log.events)
         if self.draft.status is not Status.CANCELLED:
             events.append(_numbered(_state(self.draft.status, self.draft), len(events)))
-        await self._deps.runs.finish(self.draft.id, json.dumps(self.draft.body()), events)
+        if self._entered:
+            await self._deps.runs.finish(self.draft.id, json.dumps(self.draft.body()), events)
+        else:
+            await self._deps.runs.add(replace(self._record(), events=events))
 
 
 class _Teller:

@@ -12,7 +12,7 @@ from lm_sandbox.surfaces.deps import Deps, ModelCaller
 from lm_sandbox.surfaces.errors import route_class
 from lm_sandbox.surfaces.openai.errors import openai_error
 from lm_sandbox.surfaces.openai.paging import After, Limit, Order, list_body
-from lm_sandbox.surfaces.openai.responses.draft import Body
+from lm_sandbox.surfaces.openai.responses.draft import Body, result_of
 from lm_sandbox.surfaces.openai.responses.history import input_items, response_body
 from lm_sandbox.surfaces.openai.responses.making import prepare
 from lm_sandbox.surfaces.openai.responses.schemas import ResponseCreate
@@ -47,8 +47,7 @@ async def create_response(
         answer = EventStream(produce)
     else:
         await while_connected(request, making.make)
-        if making.draft.error is not None:
-            raise making.draft.error
+        result_of(making.draft)
         answer = JSONResponse(making.draft.body())
     return _with_left_out(answer, body)
 
