@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -15,10 +16,15 @@ from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.agent.run_store import RunStore
 from lm_sandbox.agent.uploads import Uploads
-from lm_sandbox.config import Settings
+from lm_sandbox.config import LimitSettings, Settings
+from lm_sandbox.identity.counters import shared_counters
+from lm_sandbox.identity.gate import Gate, InnerGate
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.local_key import LocalKey
 from lm_sandbox.identity.port_links import PortLinks
+from lm_sandbox.identity.quotas import Quotas
+from lm_sandbox.identity.rates import Rates
+from lm_sandbox.identity.shares import Shares
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.engine import Engine
 from lm_sandbox.models.engines.llamacpp import LlamaCppEngine
@@ -47,6 +53,7 @@ from lm_sandbox.surfaces import health, seed
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
+from lm_sandbox.surfaces.doorway import Doorway
 from lm_sandbox.surfaces.errors import failure_of, problem
 from lm_sandbox.surfaces.native import (
     commands,
@@ -136,7 +143,9 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as exits:
         database = await exits.enter_async_context(Database(settings.data_dir / "lm-sandbox.db"))
-        key_store = KeyStore(database)
+        key_store = KeyStore(database, quotas=Quotas(**settings.quotas.model_dump()))
+        rates = await exits.enter_async_context(_rates(settings.limits))
+        shares = Shares(rates)
         configured = settings.api_key.get_secret_value() if settings.api_key else None
         await local_key(settings).ensure(key_store, configured)
         registry = await exits.enter_async_context(build_registry(settings))
@@ -151,20 +160,25 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         exits.callback(tasks.cancel_scope.cancel)
         networks = Networks(driver, keys=key_store.lent, models=StreamingASGITransport(inside, tasks))
         records = SandboxStore(database)
-        service = SandboxService(driver, settings.sandbox, store, records, spool, networks=networks)
+        service = SandboxService(
+            driver, settings.sandbox, store, records, spool, networks=networks, shares=shares
+        )
         service = await exits.enter_async_context(service)
         runs = await exits.enter_async_context(RunStore(database, settings.agent.runs_kept_days))
         background = await exits.enter_async_context(BackgroundRuns(settings.agent.background_runs))
         most, largest = settings.agent.uploads_mib * MIB, settings.agent.upload_mib * MIB
-        handed_in = Uploads(database, settings.data_dir / "uploads", most, largest)
+        handed_in = Uploads(database, settings.data_dir / "uploads", most, largest, shares)
+        shares.stores += [store.taken_by, handed_in.taken_by]
         opened = Terminals(service, driver, networks, settings.sandbox)
-        inside.state.services = services = Services(
+        services = Services(
             keys=key_store,
+            gate=Gate(key_store, rates, settings.limits),
+            shares=shares,
             sandboxes=service,
-            snapshots=Snapshots(service, driver, store),
+            snapshots=Snapshots(service, driver, store, shares),
             models=registry,
             chat=client,
-            agent=AgentLoop(registry, client, service, settings.agent),
+            agent=AgentLoop(registry, client, service, settings.agent, shares),
             conversations=Conversations(service, settings.agent.conversation_idle_s),
             runs=runs,
             background=background,
@@ -175,6 +189,7 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             terminals=await exits.enter_async_context(opened),
             origins=Origins(settings.allowed_origins),
         )
+        inside.state.services = replace(services, gate=InnerGate(key_store, rates, settings.limits))
         yield services
 
 
@@ -222,9 +237,19 @@ def models_dir(settings: Settings) -> Path:
     return settings.llamacpp.models_dir or settings.data_dir / "models"
 
 
+@asynccontextmanager
+async def _rates(settings: LimitSettings) -> AsyncIterator[Rates]:
+    if settings.store is None:
+        yield Rates()
+        return
+    async with shared_counters(settings.store.get_secret_value()) as counters:
+        yield Rates(counters)
+
+
 def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -> FastAPI:
     bounds = {files.STREAMED: None, uploads.UPLOADED: settings.agent.upload_mib * MIB + FORM_BYTES}
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, others=bounds)
+    app.add_middleware(Doorway)
     for error in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _as_problem)
     for router in routers:

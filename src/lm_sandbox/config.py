@@ -174,6 +174,37 @@ class AgentSettings(Section):
     upload_mib: Positive = Field(512, description="size of one uploaded file, in MiB")
 
 
+Amount = Annotated[int, Field(ge=0)]
+
+
+class LimitSettings(Section):
+    """How often an address may call, whoever it is."""
+
+    store: SecretStr | None = Field(
+        None,
+        description="`redis://host:6379/0` counts for several servers together (extra `redis`); "
+        "default: each for itself",
+    )
+    address_requests_per_minute: Amount = Field(
+        60_000, description="requests from one address; 0 is no limit"
+    )
+    address_failures_per_minute: Amount = Field(
+        60, description="wrong keys from one address, then none of its keys is looked at; 0 is no limit"
+    )
+
+
+class QuotaSettings(Section):
+    """How much each key may take that has no quotas of its own; 0 is no limit."""
+
+    requests_per_minute: Amount = Field(30_000, description="requests")
+    tokens_per_minute: Amount = Field(0, description="tokens that models read and wrote")
+    sandboxes: Amount = Field(0, description="sandboxes alive at once")
+    commands: Amount = Field(0, description="commands at work at once")
+    runs: Amount = Field(0, description="answers of models being made at once")
+    sandbox_seconds_per_day: Amount = Field(0, description="seconds that its sandboxes were alive, together")
+    stored_mib: Amount = Field(0, description="disk for uploaded files and snapshots, in MiB")
+
+
 class OwnDotEnv(DotEnvSettingsSource):
     """Reads `.env`, in which other programs' variables may stand too."""
 
@@ -215,6 +246,8 @@ class Settings(BaseSettings):
     upstream: UpstreamSettings = UpstreamSettings()
     engines: dict[EngineName, EngineSettings] = Field({}, description="more engines, by name")
     agent: AgentSettings = AgentSettings()
+    limits: LimitSettings = LimitSettings()
+    quotas: QuotaSettings = QuotaSettings()
 
     def for_one_use(self) -> Self:
         """Returns the same for a program that ends soon, and so keeps nothing ready and nothing for later."""

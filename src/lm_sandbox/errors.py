@@ -31,6 +31,7 @@
     ├── FileRefused         the sandbox's user may not          403
     ├── LimitReached        a limit of the sandbox is hit       507
     ├── QuotaReached        as many as you may have             429
+    │   └── RateLimited     as many as you may in this time
     ├── UpstreamError       the engine answered with an error   its own status or 502
     │   └── Unreachable         nothing answers at the other end
     └── ModelFailed         the model cannot be loaded          422
@@ -241,10 +242,23 @@ class LimitReached(LmSandboxError):
 
 
 class QuotaReached(LmSandboxError):
-    """The caller has as many of something as it may; deleting one makes room."""
+    """The caller has as many of something as it may; deleting one makes room.
+
+    `retry_after_s` says when trying again makes sense, where that is known.
+    """
 
     kind = ErrorKind.QUOTA
     code = "quota_reached"
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RateLimited(QuotaReached):
+    """The caller has taken as much as it may in this time."""
+
+    code = "rate_limited"
 
 
 class Unavailable(LmSandboxError):

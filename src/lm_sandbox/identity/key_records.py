@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lm_sandbox.errors import Conflict, KeyNotFound
-from lm_sandbox.identity.principals import Principal, Scope
+from lm_sandbox.identity.principals import Scope
 from lm_sandbox.identity.quotas import Quotas
 from lm_sandbox.storage.database import Database
 from lm_sandbox.storage.schema import METADATA
@@ -100,11 +100,6 @@ class ApiKey:
             return KeyState.REVOKED
         over = self.expires_at is not None and self.expires_at <= now
         return KeyState.EXPIRED if over else KeyState.ACTIVE
-
-    @property
-    def principal(self) -> Principal:
-        """Who calls with it."""
-        return Principal(self.id, self.name, self.scopes, self.quotas)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import HTTPConnection
+from starlette.types import Scope as Connection
 
 from lm_sandbox.agent.background import BackgroundRuns
 from lm_sandbox.agent.conversations import Conversations
@@ -16,9 +17,11 @@ from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.agent.run_store import RunStore
 from lm_sandbox.agent.uploads import Uploads
 from lm_sandbox.errors import Unauthenticated
+from lm_sandbox.identity.gate import Gate, Visit
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.identity.principals import Principal, Scope
+from lm_sandbox.identity.shares import Shares
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.ports import Ports
@@ -34,6 +37,8 @@ class Services:
     """Everything that routes may call, made once by the app."""
 
     keys: KeyStore
+    gate: Gate
+    shares: Shares
     sandboxes: SandboxService
     snapshots: Snapshots
     models: ModelRegistry
@@ -52,7 +57,12 @@ class Services:
 
 def get_services(connection: HTTPConnection) -> Services:
     """Finds the services that the app has put up."""
-    services = connection.app.state.services
+    return services_of(connection.scope)
+
+
+def services_of(scope: Connection) -> Services:
+    """Finds the services of the app that a connection is for."""
+    services = scope["app"].state.services
     if not isinstance(services, Services):
         raise TypeError("the app has not been started")
     return services
@@ -64,7 +74,7 @@ async def provide_services(connection: HTTPConnection) -> Services:
 
 
 Deps = Annotated[Services, Depends(provide_services)]
-CALLER = "lm_sandbox.caller"
+VISIT = "lm_sandbox.visit"
 BEARER = HTTPBearer(auto_error=False, description="An API key, as printed at the first start.")
 
 
@@ -82,10 +92,13 @@ async def get_principal(
 
 async def authenticate(connection: HTTPConnection) -> Principal:
     """Tells who calls, and finds it out once for each request; raises as `get_principal` does."""
-    known: Principal | None = connection.scope.get(CALLER)
-    if known is None:
-        known = connection.scope[CALLER] = await principal_of(connection, get_services(connection))
-    return known
+    return visit_of(connection).caller or await principal_of(connection, get_services(connection))
+
+
+def visit_of(connection: HTTPConnection) -> Visit:
+    """Returns what the doorway has noted of a request."""
+    visit: Visit = connection.scope[VISIT]
+    return visit
 
 
 def asks_who_calls(dependant: Dependant) -> bool:
@@ -102,7 +115,7 @@ async def principal_of(connection: HTTPConnection, services: Services) -> Princi
             "An API key is needed: send the header 'Authorization: Bearer KEY'. "
             "The key is printed at the first start; 'lm-sandbox keys show' prints it again."
         )
-    return await services.keys.authenticate(token)
+    return await services.gate.enter(visit_of(connection), token)
 
 
 def _with(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:

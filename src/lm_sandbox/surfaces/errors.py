@@ -19,6 +19,7 @@ from lm_sandbox.errors import (
     Invalid,
     LimitReached,
     LmSandboxError,
+    QuotaReached,
     Unavailable,
     UpstreamError,
 )
@@ -150,7 +151,7 @@ def _expected(error: LmSandboxError) -> Failure:
     headers: dict[str, str] = {}
     if error.kind is ErrorKind.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | QuotaReached):
         headers["Retry-After"] = str(error.retry_after_s or DEFAULT_RETRY_AFTER_S)
     wrong = error.field if isinstance(error, Invalid) else None
     limit = error.limit if isinstance(error, LimitReached) else None

@@ -9,7 +9,7 @@ from fastapi import WebSocket
 
 from lm_sandbox.errors import LmSandboxError, Unauthenticated
 from lm_sandbox.identity.principals import Principal
-from lm_sandbox.surfaces.deps import Services, principal_of
+from lm_sandbox.surfaces.deps import Services, principal_of, visit_of
 from lm_sandbox.surfaces.errors import failure_of, problem
 
 # A browser's page can set no header but this one; the key follows in Base64 for URLs.
@@ -33,7 +33,8 @@ async def caller_of(websocket: WebSocket, services: Services) -> Principal:
     """
     for offered in websocket.scope["subprotocols"]:
         if offered.startswith(BEARER):
-            return await services.keys.authenticate(_decoded(offered.removeprefix(BEARER)))
+            token = _decoded(offered.removeprefix(BEARER))
+            return await services.gate.enter(visit_of(websocket), token)
     return await principal_of(websocket, services)
 
 

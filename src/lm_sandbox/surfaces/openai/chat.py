@@ -64,7 +64,7 @@ async def chat_completions(body: ChatRequest, request: Request, caller: ModelCal
     """
     refuse_far_pictures(body.messages)
     if not body.model.endswith(BASH_SUFFIX):
-        return await pass_through(request, deps, body.model, "/v1/chat/completions", caller.id)
+        return await pass_through(request, deps, body.model, "/v1/chat/completions", caller)
     making = await _prepare(body, caller, deps)
     writer = _ChatWriter(body.model)
     headers = {RUN_HEADER: making.draft.id} if making.draft.request.stored else {}
