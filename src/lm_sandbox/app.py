@@ -9,6 +9,7 @@ import anyio
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from lm_sandbox import __version__
 from lm_sandbox.agent.background import BackgroundRuns
@@ -55,6 +56,7 @@ from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.doorway import Doorway
 from lm_sandbox.surfaces.errors import failure_of, problem
+from lm_sandbox.surfaces.head_limit import HeadLimit
 from lm_sandbox.surfaces.native import (
     commands,
     engines,
@@ -75,6 +77,8 @@ from lm_sandbox.surfaces.openai.containers import files as container_files
 from lm_sandbox.surfaces.openai.containers import routes as containers
 from lm_sandbox.surfaces.openai.responses import routes as responses
 from lm_sandbox.surfaces.origins import Origins
+from lm_sandbox.surfaces.page_headers import PageHeaders
+from lm_sandbox.surfaces.slow_bodies import SlowBodies
 from lm_sandbox.surfaces.swagger import add_swagger
 
 # What a form has besides its file.
@@ -103,6 +107,8 @@ ROUTERS = (
     seed.ROUTER,
     health.ROUTER,
 )
+# What pages of other origins may read besides the body.
+EXPOSED = ("ratelimit", "ratelimit-policy", "retry-after", "etag", "content-range")
 LM_STUDIO_START = "Start LM Studio and switch its server on (Developer, or 'lms server start')."
 
 
@@ -249,7 +255,18 @@ async def _rates(settings: LimitSettings) -> AsyncIterator[Rates]:
 def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -> FastAPI:
     bounds = {files.STREAMED: None, uploads.UPLOADED: settings.agent.upload_mib * MIB + FORM_BYTES}
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, others=bounds)
+    app.add_middleware(SlowBodies)
+    app.add_middleware(HeadLimit)
     app.add_middleware(Doorway)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED,
+        )
+    app.add_middleware(PageHeaders)
     for error in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _as_problem)
     for router in routers:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -188,6 +188,7 @@ class LimitSettings(Section):
     address_requests_per_minute: Amount = Field(
         60_000, description="requests from one address; 0 is no limit"
     )
+    address_connections: Amount = Field(1000, description="connections from one address; 0 is no limit")
     address_failures_per_minute: Amount = Field(
         60, description="wrong keys from one address, then none of its keys is looked at; 0 is no limit"
     )
@@ -236,7 +237,12 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     allowed_origins: tuple[str, ...] = Field(
-        (), description="web pages from these, such as `https://tools.example`, may open terminals"
+        (), description="web pages from these, such as `https://tools.example`, may call and open terminals"
+    )
+    tls_cert: Path | None = Field(None, description="a PEM file with the certificates of `https`")
+    tls_key: Path | None = Field(None, description="a PEM file with its key; only the server may read it")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="addresses or networks whose `X-Forwarded-For` and `-Proto` are believed"
     )
     default_model: str | None = Field(None, description="the model that `run` and `auto` use")
     max_body_bytes: Positive = Field(16 * 1024 * 1024, description="the largest request body")
@@ -248,6 +254,12 @@ class Settings(BaseSettings):
     agent: AgentSettings = AgentSettings()
     limits: LimitSettings = LimitSettings()
     quotas: QuotaSettings = QuotaSettings()
+
+    @model_validator(mode="after")
+    def _has_both_of_tls(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        return self
 
     def for_one_use(self) -> Self:
         """Returns the same for a program that ends soon, and so keeps nothing ready and nothing for later."""

@@ -71,8 +71,15 @@ def serve(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    security: Annotated[bool, typer.Option("--security", help="Say what is open instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Say what this host gives, what it lacks, and how to mend it."""
+    if security:
+        from lm_sandbox.cli.security import examine_security  # noqa: PLC0415
+
+        finish(partial(examine_security, load_settings(), as_json=as_json))
     from lm_sandbox.cli.doctor import examine  # noqa: PLC0415
 
     enter_scope()

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from lm_sandbox.app import create_app, local_key
 from lm_sandbox.cli.connection import RunningServer, server_file
+from lm_sandbox.cli.patient_http import HEAD_BYTES, Connections, patient_http
 from lm_sandbox.config import Settings
 from lm_sandbox.errors import Invalid
 
@@ -24,15 +25,28 @@ async def serve(settings: Settings) -> None:
     """
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    scheme = "https" if settings.tls_cert else "http"
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    proxies = list(settings.trusted_proxies)
     config = uvicorn.Config(
         create_app(settings),
+        http=patient_http(Connections(settings.limits.address_connections, exempt=proxies)),
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
         backlog=BACKLOG,
     )
+    try:
+        config.load()
+    except OSError as error:
+        listener.close()
+        raise Invalid(f"The TLS files cannot be used: {error.strerror}.", field="tls_cert") from error
     server = _Server(config, settings, url)
     await server.serve([listener])
 
