@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
@@ -26,6 +27,8 @@ from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.identity.quotas import Quotas
 from lm_sandbox.identity.rates import Rates
 from lm_sandbox.identity.shares import Shares
+from lm_sandbox.identity.signing_keys import SigningKeys
+from lm_sandbox.identity.tokens import Tokens
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.engine import Engine
 from lm_sandbox.models.engines.llamacpp import LlamaCppEngine
@@ -50,7 +53,7 @@ from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.storage.database import Database
-from lm_sandbox.surfaces import health, seed
+from lm_sandbox.surfaces import health, oauth, seed
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
@@ -104,6 +107,8 @@ ROUTERS = (
     terminal_sockets.ROUTER,
     engines.ROUTER,
     keys.ROUTER,
+    oauth.ROUTER,
+    oauth.INTROSPECTION,
     seed.ROUTER,
     health.ROUTER,
 )
@@ -150,6 +155,9 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
     async with AsyncExitStack() as exits:
         database = await exits.enter_async_context(Database(settings.data_dir / "lm-sandbox.db"))
         key_store = KeyStore(database, quotas=Quotas(**settings.quotas.model_dump()))
+        lifetime = timedelta(seconds=settings.tokens.lifetime_s)
+        signing = SigningKeys(database, timedelta(days=settings.tokens.key_days), lifetime)
+        tokens = Tokens(key_store, signing, settings.tokens)
         rates = await exits.enter_async_context(_rates(settings.limits))
         shares = Shares(rates)
         configured = settings.api_key.get_secret_value() if settings.api_key else None
@@ -178,7 +186,8 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         opened = Terminals(service, driver, networks, settings.sandbox)
         services = Services(
             keys=key_store,
-            gate=Gate(key_store, rates, settings.limits),
+            gate=Gate(key_store, tokens, rates, settings.limits),
+            tokens=tokens,
             shares=shares,
             sandboxes=service,
             snapshots=Snapshots(service, driver, store, shares),
@@ -195,7 +204,7 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             terminals=await exits.enter_async_context(opened),
             origins=Origins(settings.allowed_origins),
         )
-        inside.state.services = replace(services, gate=InnerGate(key_store, rates, settings.limits))
+        inside.state.services = replace(services, gate=InnerGate(key_store, tokens, rates, settings.limits))
         yield services
 
 

@@ -206,6 +206,14 @@ class QuotaSettings(Section):
     stored_mib: Amount = Field(0, description="disk for uploaded files and snapshots, in MiB")
 
 
+class TokenSettings(Section):
+    """Access tokens, which `/oauth/token` gives for API keys."""
+
+    issuer: str = Field("lm-sandbox", description="issuer and audience of tokens, such as an address")
+    lifetime_s: Positive = Field(600, le=86_400, description="how long a token works")
+    key_days: Positive = Field(30, description="how long one key signs them before the next does")
+
+
 class OwnDotEnv(DotEnvSettingsSource):
     """Reads `.env`, in which other programs' variables may stand too."""
 
@@ -254,6 +262,7 @@ class Settings(BaseSettings):
     agent: AgentSettings = AgentSettings()
     limits: LimitSettings = LimitSettings()
     quotas: QuotaSettings = QuotaSettings()
+    tokens: TokenSettings = TokenSettings()
 
     @model_validator(mode="after")
     def _has_both_of_tls(self) -> Self:

@@ -60,6 +60,11 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/readyz"): Row(Need.NOTHING),
     ("GET", "/docs"): Row(Need.NOTHING),
     ("GET", "/openapi.json"): Row(Need.NOTHING),
+    ("GET", "/.well-known/jwks.json"): Row(Need.NOTHING),
+    ("GET", "/.well-known/oauth-authorization-server"): Row(Need.NOTHING),
+    # It takes the key in its body, as a form.
+    ("POST", "/oauth/token"): Row(Need.NOTHING, 400),
+    ("POST", "/oauth/introspect"): Row(Need.KEY, content=b"token=x"),
     ("ANY", "/v1/port-links/{token}/{path:path}"): Row(Need.LINK, 401),
     ("WS", "/v1/port-links/{token}/{path:path}"): Row(Need.LINK, 401),
     ("GET", "/v1/keys/self"): Row(Need.KEY),

@@ -7,6 +7,7 @@ from lm_sandbox.errors import Unauthenticated
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.identity.rates import Allowance, Rate, Rates
+from lm_sandbox.identity.tokens import Tokens, is_token
 
 MINUTE_S = 60
 
@@ -40,12 +41,14 @@ class Gate:
 
     Args:
         keys: Tell whose a key is.
+        tokens: Tell for whom a token stands.
         rates: Count.
         settings: How much an address may take.
     """
 
-    def __init__(self, keys: KeyStore, rates: Rates, settings: LimitSettings) -> None:
+    def __init__(self, keys: KeyStore, tokens: Tokens, rates: Rates, settings: LimitSettings) -> None:
         self._keys = keys
+        self._tokens = tokens
         self._rates = rates
         self._requests = Rate("requests", settings.address_requests_per_minute, MINUTE_S, "This address")
         self._failures = Rate("wrong keys", settings.address_failures_per_minute, MINUTE_S, "This address")
@@ -69,7 +72,16 @@ class Gate:
             Unauthenticated: it is no one's, or works no more.
             RateLimited: too many wrong keys came from there, or too many requests with this one.
         """
-        visit.caller = caller = await self._recognise(visit, token)
+        return await self._count(visit, await self._recognise(visit, token))
+
+    async def enter_with_key(self, visit: Visit, key: str) -> Principal:
+        """Does as `enter`, but takes no token and no key that was lent: they give no other tokens."""
+        if is_token(key) or self._keys.lent.find(key) is not None:
+            raise Unauthenticated("Tokens are given for an API key; this is none.")
+        return await self.enter(visit, key)
+
+    async def _count(self, visit: Visit, caller: Principal) -> Principal:
+        visit.caller = caller
         amount = caller.quotas.requests_per_minute
         if amount:
             rate = Rate("requests", amount, MINUTE_S, "This API key")
@@ -78,13 +90,16 @@ class Gate:
 
     async def _recognise(self, visit: Visit, token: str) -> Principal:
         if not self._failures.amount:
-            return await self._keys.authenticate(token)
+            return await self._whose(token)
         (await self._rates.look(self._failures, visit.address)).require()
         try:
-            return await self._keys.authenticate(token)
+            return await self._whose(token)
         except Unauthenticated:
             (await self._rates.take(self._failures, visit.address)).require()
             raise
+
+    async def _whose(self, token: str) -> Principal:
+        return await (self._tokens if is_token(token) else self._keys).authenticate(token)
 
 
 class InnerGate(Gate):

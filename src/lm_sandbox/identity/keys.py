@@ -94,7 +94,7 @@ class KeyStore:
         self._clock = clock
         self._now = now
         self._cache: dict[bytes, tuple[Principal, float]] = {}
-        self._owners: dict[str, tuple[Quotas, float]] = {}
+        self._owners: dict[str, tuple[Principal | None, float]] = {}
 
     async def count(self) -> int:
         """Tells how many keys there are."""
@@ -218,8 +218,8 @@ class KeyStore:
             raise Unauthenticated("Inside a sandbox only its own key works: the one in OPENAI_API_KEY.")
         return await self._lent(lent)
 
-    async def owner_quotas(self, owner: str) -> Quotas:
-        """Tells how much an owner may take for whom something else than its key calls.
+    async def owner(self, owner: str) -> Principal | None:
+        """Tells what an owner may do for whom something else than its key calls; None for one without a key.
 
         Raises:
             KeyExpired: the time of the owner's key is over.
@@ -231,11 +231,16 @@ class KeyStore:
         key = await self._records.get(owner)
         if key is not None:
             self._check(key)
-        quotas = self._quotas if key is None else key.quotas.over(self._quotas)
+        principal = None if key is None else self._principal(key)
         if len(self._owners) >= CACHED_KEYS:
             self._owners.clear()
-        self._owners[owner] = (quotas, self._clock() + CACHE_S)
-        return quotas
+        self._owners[owner] = (principal, self._clock() + self._left(key.expires_at if key else None))
+        return principal
+
+    async def owner_quotas(self, owner: str) -> Quotas:
+        """Tells how much an owner may take; raises as `owner` does."""
+        principal = await self.owner(owner)
+        return self._quotas if principal is None else principal.quotas
 
     async def _find(self, token: str) -> tuple[Principal, float]:
         found = await self._records.match(token)
@@ -245,11 +250,16 @@ class KeyStore:
                 "This API key is not valid. The key is printed at the first start of the server."
             )
         self._check(found.key)
-        ends = [end for end in (found.until, found.key.expires_at) if end is not None]
-        left = min([CACHE_S, *((end - now).total_seconds() for end in ends)])
         await self._note_use(found.key, now)
-        key = found.key
-        return Principal(key.id, key.name, key.scopes, key.quotas.over(self._quotas)), left
+        return self._principal(found.key), self._left(found.until, found.key.expires_at)
+
+    def _principal(self, key: ApiKey) -> Principal:
+        return Principal(key.id, key.name, key.scopes, key.quotas.over(self._quotas))
+
+    def _left(self, *ends: datetime | None) -> float:
+        """For how many seconds what was found may be remembered."""
+        now = self._now()
+        return min([CACHE_S, *((end - now).total_seconds() for end in ends if end is not None)])
 
     async def _lent(self, lent: Principal) -> Principal:
         return replace(lent, quotas=await self.owner_quotas(lent.id))

@@ -22,6 +22,7 @@ from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.identity.shares import Shares
+from lm_sandbox.identity.tokens import Tokens
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.ports import Ports
@@ -38,6 +39,7 @@ class Services:
 
     keys: KeyStore
     gate: Gate
+    tokens: Tokens
     shares: Shares
     sandboxes: SandboxService
     snapshots: Snapshots
