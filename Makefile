@@ -23,6 +23,7 @@ test: setup-dev
 	@scripts/system-packages test
 	@scripts/test-image
 	@scripts/test-clients >/dev/null
+	@scripts/test-mcp
 	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
 ## lint: format check, lint, types, import contracts

@@ -33,12 +33,13 @@ def rows(model: type[BaseModel], prefix: str = "") -> list[str]:
         if isinstance(field.default, BaseModel):
             lines += rows(type(field.default), f"{prefix}{name}.")
             continue
-        if isinstance(field.default, dict):
-            lines += rows(get_args(field.annotation)[1], f"{prefix}{name}.NAME.")
+        value = get_args(field.annotation)[1] if isinstance(field.default, dict) else None
+        if value is not None and issubclass(value, BaseModel):
+            lines += rows(value, f"{prefix}{name}.NAME.")
             continue
-        path = prefix + name
+        path = prefix + name if value is None else f"{prefix}{name}.NAME"
         variable = "LM_SANDBOX_" + path.upper().replace(".", "__")
-        unset = field.default is None or field.default is PydanticUndefined
+        unset = value is not None or field.default is None or field.default is PydanticUndefined
         default = "" if unset else field.default
         lines.append(f"| `{path}` | `{variable}` | {default} | {field.description} |")
     return lines

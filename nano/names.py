@@ -12,6 +12,7 @@ _LISTS = {
     for name, text in tomllib.loads(Path(__file__).with_name("words.toml").read_text()).items()
 }
 WORDS = _LISTS["names"]
+MANY = _LISTS["many"]
 # Words that look like commands: as a name they must not drive what is done.
 VERBS = _LISTS["verbs"]
 EXTENSIONS = _LISTS["extensions"]
@@ -32,6 +33,8 @@ SYSTEM_DIRS = (
     "/", "/etc", "/tmp", "/usr", "/usr/bin", "/usr/share", "/var", "/home", "/proc", "/dev", "/usr/lib",
     "/usr/local", "/usr/local/bin", "/var/log", "/workspace", "/bin", "/sys", "/root", "~", "..", "/opt",
 )  # fmt: skip
+KIN = 0.15
+KIN_NAMES = ("{}_backup", "{}_old", "{}2", "new_{}", "{}-copy", "old_{}", "{}.bak", "{}_new", "my_{}", "{}1")
 _ONSETS = _LISTS["onsets"]
 _VOWELS = _LISTS["vowels"]
 _CODAS = ["", "", "", "n", "r", "s", "t", "l", "m", "x", "ck", "nd", "rt", "z", "p"]
@@ -57,8 +60,21 @@ class Names:
 
     def fills(self, text: str) -> dict[str, str]:
         """Draws something new for every mark in a text."""
-        draw = {"X": self._stem_of_kind, "T": self._text, "W": self._word}
-        return {mark[0]: draw[mark[1]]() for mark in _MARK.finditer(text)}
+        drawn: dict[str, str] = {}
+        stems: list[str] = []
+        for mark in _MARK.finditer(text):
+            if mark[0] not in drawn:
+                drawn[mark[0]] = self._fill(mark[1], stems)
+        return drawn
+
+    def _fill(self, kind: str, stems: list[str]) -> str:
+        if kind != "X":
+            return self._text() if kind == "T" else self._word()
+        # Backups and new versions are called nearly like what they come from.
+        kin = bool(stems) and self.rng.random() < KIN
+        stem = self.rng.choice(KIN_NAMES).format(stems[-1]) if kin else self._stem_of_kind()
+        stems.append(stem)
+        return stem
 
     def _mark(self, kind: str) -> str:
         self._marks = self._marks % 9999 + 1
@@ -67,21 +83,23 @@ class Names:
     def _draw_word(self) -> str:
         rng = self.rng
         kind = rng.random()
-        if kind < 0.38:
+        if kind < 0.12:
             return rng.choice(WORDS)
-        if kind < 0.45:
+        if kind < 0.58:
+            return rng.choice(MANY)
+        if kind < 0.68:
             return rng.choice(VERBS)
-        if kind < 0.8:
-            syllables = range(rng.randint(1, 3))
+        if kind < 0.94:
+            syllables = range(rng.choice([1, 1, 2, 2, 2]))
             return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in syllables)
-        return "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(1, 9)))
+        return "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(1, 6)))
 
     def _stem(self) -> str:
         rng = self.rng
         stem = self._draw_word()
-        while rng.random() < 0.2:
+        while rng.random() < 0.15:
             stem += rng.choice("_-_-.") + self._draw_word()
-        if rng.random() < 0.18:
+        if rng.random() < 0.13:
             stem += rng.choice(["", "_", "-"]) + str(rng.randint(0, 2030))
         style = rng.random()
         if style < 0.04:
@@ -125,7 +143,7 @@ class Names:
 
     def folder(self) -> str:
         """Draws the name of a folder, sometimes nested."""
-        return "/".join(self.stem() for _ in range(self.rng.choice([1, 1, 1, 1, 2, 2, 3])))
+        return "/".join(self.stem() for _ in range(self.rng.choice([1, 1, 1, 1, 1, 2, 2])))
 
     def path(self, extension: str | None = None) -> str:
         """Draws a file by name alone, or with a relative, home or absolute folder."""
@@ -176,7 +194,7 @@ class Names:
 
     def number(self) -> int:
         """Draws a whole number of one to five digits."""
-        return self.rng.randint(0, 10 ** self.rng.choice([1, 2, 2, 3, 3, 4, 5]))
+        return self.rng.randint(0, 10 ** self.rng.choice([1, 2, 2, 2, 3, 3, 3, 4, 5]))
 
     def few(self) -> int:
         """Draws a small count."""

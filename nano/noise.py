@@ -49,7 +49,7 @@ def dress(phrase: str, rng: Random) -> str:
         phrase = f"{rng.choice(ASIDES if question else BEFORE)} {phrase}"
     if rng.random() < 0.14 and not open_end:
         phrase = f"{phrase} {rng.choice(AFTER)}".replace(" ,", ",")
-    if rng.random() < 0.025:
+    if rng.random() < 0.01:
         phrase = _slip(phrase, rng)
     if rng.random() < 0.12:
         phrase = phrase.replace("'", "")
@@ -61,7 +61,7 @@ def dress(phrase: str, rng: Random) -> str:
 
 def _slip(phrase: str, rng: Random) -> str:
     words = list(_WORD.finditer(phrase))
-    if not words:
+    if len(phrase.split()) < 4 or not words:
         return phrase
     found = rng.choice(words)
     word, at = found.group(), rng.randint(1, len(found.group()) - 2)
@@ -79,10 +79,6 @@ def _case(phrase: str, rng: Random) -> str:
     kind = rng.random()
     if kind < 0.42 and not phrase.startswith("{"):
         phrase = phrase[0].upper() + phrase[1:]
-    elif kind < 0.425:
-        phrase = re.sub(r"(?<![{\w'])([a-z])(?=[a-z ])", lambda m: m[0].upper(), phrase)
-    elif kind < 0.431:
-        phrase = re.sub(r"\{\w\}|[^{]+", lambda m: m[0] if m[0][0] == "{" else m[0].upper(), phrase)
     if rng.random() < 0.3:
         phrase = re.sub(r"\bi\b", "I", phrase)
     return phrase

@@ -103,6 +103,13 @@ def server(command_env: dict[str, str]) -> Iterator[Server]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests of a module, none of which may count on being alone with it."""
+    with serving(command_environment(tmp_path_factory.mktemp("shared") / "data")) as (_, started):
+        yield started
+
+
 @contextmanager
 def serving(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], Server]]:
     """Runs a real server, which is stopped at the end unless it was killed before."""

@@ -39,9 +39,14 @@ from lm_sandbox.models.gpu_leases import GpuLeases
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.admission import default_limits
 from lm_sandbox.sandboxes.driver import SandboxDriver
+from lm_sandbox.sandboxes.drivers.bubblewrap.checks import obstacle_to_images
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
+from lm_sandbox.sandboxes.drivers.bubblewrap.system import HOST
+from lm_sandbox.sandboxes.drivers.bubblewrap.systems import ImagePlaces
 from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm
 from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
+from lm_sandbox.sandboxes.image_store import ImageStore
+from lm_sandbox.sandboxes.images import ImageKind, Images, Offer
 from lm_sandbox.sandboxes.inside.launch import Recovery
 from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.network import Networks
@@ -54,17 +59,21 @@ from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.storage.database import Database
 from lm_sandbox.surfaces import health, oauth, seed
+from lm_sandbox.surfaces.anthropic import routes as anthropic
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.doorway import Doorway
 from lm_sandbox.surfaces.errors import failure_of, problem
 from lm_sandbox.surfaces.head_limit import HeadLimit
+from lm_sandbox.surfaces.mcp import routes as mcp
+from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
 from lm_sandbox.surfaces.native import (
     commands,
     engines,
     events,
     files,
+    images,
     keys,
     port_sockets,
     ports,
@@ -74,6 +83,7 @@ from lm_sandbox.surfaces.native import (
     terminal_sockets,
     terminals,
 )
+from lm_sandbox.surfaces.ollama import embedding, generating, library
 from lm_sandbox.surfaces.openai import chat, models, plain
 from lm_sandbox.surfaces.openai import files as uploads
 from lm_sandbox.surfaces.openai.containers import files as container_files
@@ -98,6 +108,7 @@ ROUTERS = (
     commands.ROUTER,
     shells.ROUTER,
     snapshots.ROUTER,
+    images.ROUTER,
     events.ROUTER,
     files.ROUTER,
     ports.LINKS,
@@ -109,11 +120,17 @@ ROUTERS = (
     keys.ROUTER,
     oauth.ROUTER,
     oauth.INTROSPECTION,
+    mcp.ROUTER,
     seed.ROUTER,
     health.ROUTER,
+    anthropic.ROUTER,
+    generating.ROUTER,
+    embedding.ROUTER,
+    library.ROUTER,
 )
 # What pages of other origins may read besides the body.
 EXPOSED = ("ratelimit", "ratelimit-policy", "retry-after", "etag", "content-range")
+ENGINE_IMAGES = "The docker driver takes the images of its engine; use 'docker pull' or 'docker load'"
 LM_STUDIO_START = "Start LM Studio and switch its server on (Developer, or 'lms server start')."
 
 
@@ -184,6 +201,8 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
         handed_in = Uploads(database, settings.data_dir / "uploads", most, largest, shares)
         shares.stores += [store.taken_by, handed_in.taken_by]
         opened = Terminals(service, driver, networks, settings.sandbox)
+        conversations = Conversations(service, settings.agent.conversation_idle_s)
+        mcp_endpoint = McpEndpoint(service, conversations, settings)
         services = Services(
             keys=key_store,
             gate=Gate(key_store, tokens, rates, settings.limits),
@@ -191,10 +210,11 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             shares=shares,
             sandboxes=service,
             snapshots=Snapshots(service, driver, store, shares),
+            images=build_images(settings, service),
             models=registry,
             chat=client,
             agent=AgentLoop(registry, client, service, settings.agent, shares),
-            conversations=Conversations(service, settings.agent.conversation_idle_s),
+            conversations=conversations,
             runs=runs,
             background=background,
             uploads=await exits.enter_async_context(handed_in),
@@ -203,6 +223,7 @@ async def start_services(settings: Settings) -> AsyncIterator[Services]:
             shells=await exits.enter_async_context(Shells(service)),
             terminals=await exits.enter_async_context(opened),
             origins=Origins(settings.allowed_origins),
+            mcp=await exits.enter_async_context(mcp_endpoint),
         )
         inside.state.services = replace(services, gate=InnerGate(key_store, tokens, rates, settings.limits))
         yield services
@@ -221,7 +242,27 @@ def build_driver(settings: Settings) -> SandboxDriver:
     warm = Warm(sandbox.warm, default_limits(sandbox)) if sandbox.warm else None
     wait_s = sandbox.recovery_s
     recovery = Recovery(settings.data_dir / "launchers", wait_s) if wait_s else None
-    return BubblewrapDriver(require_cgroups=sandbox.require_cgroups, warm=warm, recovery=recovery)
+    folder = settings.data_dir / "image-additions"
+    return BubblewrapDriver(
+        require_cgroups=sandbox.require_cgroups,
+        warm=warm,
+        recovery=recovery,
+        images=ImagePlaces(sandbox.images, image_store(settings), folder),
+        default_image=sandbox.image,
+    )
+
+
+def image_store(settings: Settings) -> ImageStore:
+    """Builds what keeps the images that were imported."""
+    taken = frozenset({HOST, *settings.sandbox.images})
+    return ImageStore(settings.data_dir / "images", settings.sandbox.images_mib * MIB, taken)
+
+
+def build_images(settings: Settings, service: SandboxService) -> Images:
+    """Builds what lists, imports and removes images."""
+    given = {HOST: ImageKind.HOST, **dict.fromkeys(settings.sandbox.images, ImageKind.FOLDER)}
+    obstacle = ENGINE_IMAGES if settings.sandbox.driver == "docker" else obstacle_to_images()
+    return Images(image_store(settings), Offer(given, obstacle), service)
 
 
 def build_registry(settings: Settings, leases: GpuLeases | None = None) -> ModelRegistry:
@@ -240,7 +281,7 @@ def build_registry(settings: Settings, leases: GpuLeases | None = None) -> Model
     )
     found: list[Engine] = [
         *(OpenAIEngine(upstream_of(name, engine)) for name, engine in settings.engines.items()),
-        OllamaEngine(upstream.ollama_url, upstream.probe_timeout_s),
+        OllamaEngine(upstream.ollama_url, upstream.probe_timeout_s, upstream.ollama_api_key),
         OpenAIEngine(lm_studio),
         LlamaCppEngine(settings.llamacpp, models_dir(settings), leases=leases),
     ]
@@ -262,7 +303,11 @@ async def _rates(settings: LimitSettings) -> AsyncIterator[Rates]:
 
 
 def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -> FastAPI:
-    bounds = {files.STREAMED: None, uploads.UPLOADED: settings.agent.upload_mib * MIB + FORM_BYTES}
+    bounds = {
+        files.STREAMED: None,
+        images.STREAMED: None,
+        uploads.UPLOADED: settings.agent.upload_mib * MIB + FORM_BYTES,
+    }
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, others=bounds)
     app.add_middleware(SlowBodies)
     app.add_middleware(HeadLimit)

@@ -19,6 +19,7 @@ from pydantic_settings import (
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
+ImageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 EngineName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
 
@@ -34,9 +35,13 @@ class SandboxSettings(Section):
     driver: Literal["bubblewrap", "docker"] = Field("bubblewrap", description="what makes sandboxes")
     image: str | None = Field(
         None,
-        description="what sandboxes start from; default: the host's own system (bubblewrap) "
-        "or debian:bookworm-slim (docker)",
+        description="what sandboxes start from that name no image; default: the host's own system, read-only "
+        "(bubblewrap) or debian:bookworm-slim (docker)",
     )
+    images: dict[ImageName, Path] = Field(
+        {}, description="a folder with a root file system, for the image of this name"
+    )
+    images_mib: Positive = Field(20 * 1024, description="disk for all imported images, in MiB")
     cpus: Annotated[float, Field(gt=0)] = Field(2.0, description="CPU cores of one sandbox")
     memory_mib: Positive = Field(1024, description="memory of one sandbox, in MiB")
     pids: Positive = Field(256, description="processes and threads of one sandbox")
@@ -142,6 +147,7 @@ class UpstreamSettings(Section):
     """Engines that run on their own and are found on this machine."""
 
     ollama_url: str = Field("http://127.0.0.1:11434", description="where Ollama is looked for")
+    ollama_api_key: SecretStr | None = Field(None, description="where a proxy in front of Ollama wants one")
     lmstudio_url: str = Field("http://127.0.0.1:1234", description="where LM Studio is looked for")
     probe_timeout_s: PositiveSeconds = Field(0.5, description="how long a look may take")
 
@@ -245,7 +251,8 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     allowed_origins: tuple[str, ...] = Field(
-        (), description="web pages from these, such as `https://tools.example`, may call and open terminals"
+        (),
+        description="web pages from these, such as `https://tools.example`, may call and open terminals",
     )
     tls_cert: Path | None = Field(None, description="a PEM file with the certificates of `https`")
     tls_key: Path | None = Field(None, description="a PEM file with its key; only the server may read it")

@@ -16,6 +16,7 @@
     │   ├── TerminalNotFound
     │   ├── SnapshotNotFound
     │   ├── KeyNotFound
+    │   ├── ImageNotFound
     │   ├── FileNotThere
     │   └── ModelNotFound   carries the names that exist
     ├── Gone                it was deleted                      410
@@ -33,6 +34,7 @@
     ├── QuotaReached        as many as you may have             429
     │   └── RateLimited     as many as you may in this time
     ├── UpstreamError       the engine answered with an error   its own status or 502
+    │   ├── ContextTooLong      the prompt is longer than the model's context    400
     │   └── Unreachable         nothing answers at the other end
     └── ModelFailed         the model cannot be loaded          422
         └── DoesNotFit          this machine is too small for it
@@ -174,6 +176,12 @@ class KeyNotFound(NotFound):
     code = "key_not_found"
 
 
+class ImageNotFound(NotFound):
+    """No imported image has this name."""
+
+    code = "image_not_found"
+
+
 class FileNotThere(NotFound):
     """The sandbox has nothing at this path."""
 
@@ -305,6 +313,22 @@ class UpstreamError(LmSandboxError):
     def __init__(self, message: str, *, status: int = 502) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ContextTooLong(UpstreamError):
+    """The prompt is longer than what the model can read; nothing is cut in silence."""
+
+    code = "context_too_long"
+
+    def __init__(self, prompt_tokens: int, context_tokens: int) -> None:
+        super().__init__(
+            # Agents look for these words to know that they have to shorten the conversation.
+            f"The prompt is too long: {prompt_tokens} tokens > {context_tokens} maximum; "
+            "shorten it, or give the model more (llamacpp.context_tokens).",
+            status=400,
+        )
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
 
 
 class Unreachable(UpstreamError):

@@ -41,8 +41,10 @@ class Scripted:
         self.asked: list[dict[str, object]] = []
 
     @asynccontextmanager
-    async def lease(self, name: str, caller: str = "") -> AsyncIterator[Lease]:
-        del caller
+    async def lease(
+        self, name: str, caller: str = "", keep_alive_s: float | None = None
+    ) -> AsyncIterator[Lease]:
+        del caller, keep_alive_s
         yield Lease("", name)
 
     async def stream_chat(

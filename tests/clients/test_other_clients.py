@@ -2,14 +2,14 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.conftest import Server, command_environment, serving
+from tests.conftest import Server
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
@@ -28,17 +28,17 @@ def clients() -> Path:
     return Path(made.stdout.strip())
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(command_environment(tmp_path_factory.mktemp("clients") / "data")) as (_, started):
-        yield started
-
-
 @pytest.fixture
-def program(clients: Path, server: Server) -> Program:
+def program(clients: Path, shared_server: Server) -> Program:
     def run(name: str, *arguments: str) -> Any:  # noqa: ANN401 - whatever it prints
         done = subprocess.run(
-            [clients / "bin/python", PROGRAMS / f"{name}.py", server.url, server.key, *arguments],
+            [
+                clients / "bin/python",
+                PROGRAMS / f"{name}.py",
+                shared_server.url,
+                shared_server.key,
+                *arguments,
+            ],
             capture_output=True,
             text=True,
             timeout=LIMIT_S,
@@ -56,8 +56,12 @@ def test_openai_agents_run_their_shell_in_a_container_of_ours(program: Program) 
     assert told["answer"]
 
 
-def test_openai_agents_run_their_shell_in_a_container_that_exists(program: Program, server: Server) -> None:
-    with httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {server.key}"}) as http:
+def test_openai_agents_run_their_shell_in_a_container_that_exists(
+    program: Program, shared_server: Server
+) -> None:
+    with httpx.Client(
+        base_url=shared_server.url, headers={"Authorization": f"Bearer {shared_server.key}"}
+    ) as http:
         made = http.post("/v1/containers", json={"name": "for agents"}).json()["id"]
         http.post(f"/v1/sandboxes/{made}/commands", json={"command": "echo there > here.txt"})
     environment = json.dumps({"type": "container_reference", "container_id": made})

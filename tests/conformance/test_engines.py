@@ -26,6 +26,7 @@ from lm_sandbox.models.engines.ollama import OllamaEngine
 from lm_sandbox.models.engines.openai import OpenAIEngine
 from lm_sandbox.models.engines.openai import Upstream as Place
 from lm_sandbox.models.registry import ModelRegistry
+from tests.conftest import command_environment, serving
 from tests.models.upstream import ollama, scripted
 
 pytestmark = pytest.mark.anyio
@@ -66,7 +67,18 @@ async def by_script(tmp_path: Path) -> AsyncIterator[Case]:
         yield Case(engine, "nano:latest", frozenset({"unknown models"}))
 
 
-@pytest.fixture(params=[embedded, upstream, by_script], ids=["llamacpp", "openai", "ollama"])
+@asynccontextmanager
+async def by_our_own_surface(tmp_path: Path) -> AsyncIterator[Case]:
+    """No Ollama can be had everywhere; what this server serves as one is the next best."""
+    with serving(command_environment(tmp_path)) as (_, server):
+        async with OllamaEngine(server.url, 10, SecretStr(server.key)) as engine:
+            yield Case(engine, "nano:latest")
+
+
+@pytest.fixture(
+    params=[embedded, upstream, by_script, by_our_own_surface],
+    ids=["llamacpp", "openai", "ollama", "ollama-surface"],
+)
 async def case(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Case]:
     async with request.param(tmp_path) as made:
         yield made

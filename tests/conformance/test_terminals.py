@@ -61,9 +61,9 @@ async def sitting(driver: SandboxDriver) -> AsyncIterator[Sit]:
     """Yields what opens terminals in the sandbox."""
     people: list[Person] = []
 
-    async def sit(*argv: str, env: dict[str, str] | None = None, **more: str) -> Person:
+    async def sit(*argv: str, env: dict[str, str] | None = None, cwd: str = "/workspace") -> Person:
         prompt = {"PS1": "> ", **(env or {})}
-        spec = TerminalSpec(argv or BASH, env=prompt, size=SIZE, **more)
+        spec = TerminalSpec(argv or BASH, env=prompt, size=SIZE, cwd=cwd)
         people.append(Person(await driver.open_terminal(BOX, spec)))
         return people[-1]
 

@@ -1,6 +1,7 @@
 """Holds the documentation to the code."""
 
 import importlib.util
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -11,10 +12,12 @@ from lm_sandbox import errors
 from lm_sandbox.app import create_app
 from lm_sandbox.config import Settings
 from lm_sandbox.errors import LmSandboxError
+from lm_sandbox.surfaces.deps import Services
 
 ROOT = Path(__file__).parents[2]
 API = (ROOT / "docs/api.md").read_text()
 README = (ROOT / "README.md").read_text()
+MCP = (ROOT / "docs/mcp.md").read_text()
 
 
 def test_the_page_of_settings_is_what_the_settings_say() -> None:
@@ -53,3 +56,18 @@ def test_the_example_of_models_and_engines_is_one(tmp_path: Path) -> None:
     found = Settings.model_validate({"data_dir": tmp_path, **tomllib.loads(example)})
     assert found.llamacpp.models["bge-m3"].pinned
     assert found.engines["vllm"].base_url == "http://gpu-box:8000"
+
+
+def test_the_settings_for_mcp_hosts_are_json_that_leads_here() -> None:
+    examples = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", MCP, re.DOTALL)]
+    servers = [one.get("mcpServers", one.get("servers"))["lm-sandbox"] for one in examples]
+    assert [server.get("url", server.get("args")) for server in servers] == [
+        "http://127.0.0.1:8000/mcp", ["mcp"], "http://127.0.0.1:8000/mcp",
+    ]  # fmt: skip
+
+
+@pytest.mark.anyio
+async def test_every_mcp_tool_is_documented_with_all_its_arguments(services: Services) -> None:
+    for tool in services.mcp.toolbox:
+        names = ", ".join(f"`{name}`" for name in tool.schema()["properties"] if name != "sandbox")
+        assert f"| `{tool.name}` | {names} |" in MCP

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.conftest import eventually, serving
+from tests.sandboxes.imaged import needs_images
 
 pytestmark = pytest.mark.anyio
 KEY = "a-key-for-the-tests-of-recovery"
@@ -117,6 +118,28 @@ def test_a_command_that_ends_while_no_server_is_there_is_told_by_the_next_one(se
     for command in commands:
         found = ended(client, command)
         assert (found["signal"], found["stdout"]) == ("SIGTERM", "on\noff\n")
+
+
+@needs_images
+def test_a_sandbox_with_an_image_goes_on_with_its_layers_and_its_root(servers: Servers) -> None:
+    client = servers.start()
+    sandbox = make(client, image="host")
+    run(client, sandbox, "echo own > /etc/own; rm /usr/bin/env", user="root")
+    before = client.post(f"{sandbox}/snapshots", json={}).json()["id"]
+    script = "for i in $(seq 1 200); do echo $i; sleep 0.01; done; id -un"
+    commands = [
+        f"{sandbox}/commands/{run(client, sandbox, script, background=True, user=user)['id']}"
+        for user in ("root", "sandbox")
+    ]
+    client = servers.follow()
+    assert [ended(client, one)["stdout"].split()[-1] for one in commands] == ["root", "sandbox"]
+    told = run(client, sandbox, "id -un; cat /etc/own; ls /usr/bin/env; echo new > /etc/own", user="root")
+    assert told["stdout"] == "root\nown\n"
+    changes = client.get(f"{sandbox}/changes", params={"since": before}).json()["data"]
+    assert {"kind": "modified", "path": "/etc/own"} in changes
+    assert client.post(f"{sandbox}/restore", json={"snapshot": before}).is_success
+    assert run(client, sandbox, "cat /etc/own")["stdout"] == "own\n"
+    assert client.get(sandbox).json()["enforced"]["user"] == "sandbox, root"
 
 
 def test_what_had_ended_before_can_still_be_read_over_two_servers(servers: Servers) -> None:

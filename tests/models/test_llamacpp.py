@@ -357,3 +357,11 @@ async def test_the_estimate_covers_what_the_worker_takes(tmp_path: Path) -> None
 
 def test_lease_does_not_show_its_headers() -> None:
     assert "secret" not in repr(Lease("http://x", "m", {"Authorization": "secret"}))
+
+
+async def test_a_request_right_after_another_meets_no_connection_that_is_being_closed(tmp_path: Path) -> None:
+    """llama.cpp closes some connections right after a stream, without a word."""
+    async with serving(tmp_path) as engine, engine.acquire("nano") as lease, ChatClient() as chat:
+        for _ in range(100):
+            asked = chat.stream_chat(lease, [ChatMessage("user", "hello")])
+            assert "".join([delta.content async for delta in asked])

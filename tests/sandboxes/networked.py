@@ -5,7 +5,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from anyio import TemporaryDirectory
 
 from lm_sandbox.config import SandboxSettings
 from lm_sandbox.identity.principals import Principal, Scope
+from lm_sandbox.identity.shares import Shares
 from lm_sandbox.sandboxes.commands import CommandResult
 from lm_sandbox.sandboxes.driver import SandboxDriver
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
@@ -26,6 +27,7 @@ from lm_sandbox.sandboxes.sandbox_store import SandboxStore
 from lm_sandbox.sandboxes.secrets import DomainSecret
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
+from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.storage.database import Database
 
 OWNER = Principal("anna", "Anna", frozenset({Scope.SANDBOXES, Scope.MODELS}))
@@ -54,6 +56,7 @@ class Box:
     service: SandboxService
     id: str
     table: Table
+    snapshots: Snapshots
 
     async def run(self, command: str, stdin: bytes | None = None) -> CommandResult:
         return await self.service.run(OWNER, self.id, NewCommand(command, stdin=stdin, timeout_s=60.0))
@@ -75,6 +78,7 @@ async def box(
     *rules: str,
     mode: EgressMode = EgressMode.ALLOWLIST,
     driver: SandboxDriver | None = None,
+    new: NewSandbox | None = None,
     secrets: tuple[DomainSecret, ...] = (),
     trust: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Box]:
@@ -84,7 +88,7 @@ async def box(
     async with (
         TemporaryDirectory() as folder,
         Database(Path(folder) / "test.db") as database,
-        SnapshotStore(database, Path(folder) / "snapshots", MIB) as snapshots,
+        SnapshotStore(database, Path(folder) / "snapshots", 512 * MIB) as snapshots,
         SandboxService(
             driver,
             SandboxSettings(),
@@ -94,6 +98,8 @@ async def box(
             networks=networks,
         ) as service,
     ):
-        new = NewSandbox(limits=SMALL, egress=EgressPolicy.parse(mode, rules), secrets=secrets)
-        made = await service.create(OWNER, new)
-        yield Box(service, made.id, table)
+        wanted = replace(
+            new or NewSandbox(limits=SMALL), egress=EgressPolicy.parse(mode, rules), secrets=secrets
+        )
+        made = await service.create(OWNER, wanted)
+        yield Box(service, made.id, table, Snapshots(service, driver, snapshots, Shares()))

@@ -18,14 +18,14 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 @pytest.fixture
-def sdk(server: Server) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0)
+def sdk(shared_server: Server) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{shared_server.url}/v1", api_key=shared_server.key, max_retries=0)
 
 
 @pytest.fixture
-def http(server: Server) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {server.key}"}
-    with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client:
+def http(shared_server: Server) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {shared_server.key}"}
+    with httpx.Client(base_url=shared_server.url, headers=headers, timeout=60) as client:
         yield client
 
 

@@ -136,6 +136,8 @@ async def belongings(
         "token": "x",
         "engine": "llamacpp",
         "name": "nano",
+        "image": "none",
+        "digest": "sha256:" + "0" * 64,
     }  # fmt: skip
 
 
@@ -170,8 +172,8 @@ def every_route(settings: Settings) -> set[tuple[str, str]]:
             if isinstance(route, APIWebSocketRoute):
                 found.add(("WS", route.path))
             elif isinstance(route, APIRoute) and not route.include_in_schema:
-                assert route.methods == set(ANY_METHODS)
-                found.add(("ANY", route.path))
+                every = route.methods == set(ANY_METHODS)
+                found |= {(method, route.path) for method in (("ANY",) if every else route.methods or ())}
     return found | OPEN_ROUTES
 
 
@@ -185,7 +187,10 @@ def rows() -> list[tuple[str, str, Row]]:
 
 
 def test_every_route_has_a_row(settings: Settings) -> None:
-    known = {(method, path.replace("{upload_id}", "{file_id}")) for method, path in ROWS}
+    known = {
+        (method, path.replace("{upload_id}", "{file_id}").replace("{image}", "{name}"))
+        for method, path in ROWS
+    }
     assert known == every_route(settings)
 
 
@@ -206,9 +211,9 @@ async def test_who_has_no_key_that_works_is_told_nothing(world: World, who: str)
             answer = await world.call(method, path, row, world.tokens.get(who))
         assert answer.status_code == 401, (method, path, who, answer.text)
         if method != "WS":
-            assert answer.headers["www-authenticate"] == "Bearer"
+            assert answer.headers["www-authenticate"].startswith("Bearer")
         if method != "HEAD" and who in {"expired", "revoked"}:
-            assert f"key_{who}" in answer.text
+            assert {"expired": "time of this API key is over", "revoked": "was revoked"}[who] in answer.text
         for name, value in world.ids.items():
             assert not name.endswith("_id") or value not in answer.text
 

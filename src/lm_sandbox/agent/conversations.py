@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 
@@ -56,6 +56,17 @@ class Conversations:
             sandbox = await self._sandboxes.create(principal, new_one)
             self._remember(key, sandbox.id)
             return sandbox
+
+    def last(self, key: str) -> str | None:
+        """Tells the id of the sandbox that the conversation last had, whether it is still there or not."""
+        return self._known.get(key)
+
+    async def end(self, principal: Principal, key: str) -> None:
+        """Forgets the conversation and deletes its sandbox."""
+        sandbox_id = self._known.pop(key, None)
+        if sandbox_id is not None:
+            with suppress(SandboxNotFound, Gone):
+                await self._sandboxes.delete(principal, sandbox_id)
 
     def _remember(self, key: str, sandbox_id: str) -> None:
         self._known.pop(key, None)

@@ -94,7 +94,7 @@ def describe_result(result: CommandResult, timeout_s: float, max_chars: int, kep
     middle is left out; `kept_in` is the file that has all of it.
     """
     output = cut_middle(output_of(result), max_chars, kept_in)
-    status = _status(result, timeout_s)
+    status = describe_end(result, timeout_s)
     if status is None:
         return output or "[no output]"
     return f"[{status}]\n{output}" if output else f"[{status}]"
@@ -115,7 +115,8 @@ def _text(data: bytes) -> str:
     return text if text.endswith("\n") or not text else text + "\n"
 
 
-def _status(result: CommandResult, timeout_s: float) -> str | None:
+def describe_end(result: CommandResult, timeout_s: float) -> str | None:
+    """Says how a command ended where that matters; None after a plain success."""
     limits = ", ".join(_NAMES[limit] for limit in result.limits if limit in _NAMES)
     if result.timed_out:
         return f"timed out after {timeout_s:g} s"

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lm_sandbox import __version__
+from lm_sandbox.cli.image_verbs import IMAGES
 from lm_sandbox.cli.key_verbs import KEYS
 from lm_sandbox.cli.model_verbs import MODELS
 from lm_sandbox.cli.program import AsJson, finish, load_settings
@@ -20,6 +21,7 @@ app = typer.Typer(
 sandbox = typer.Typer(help="Sandboxes of the server that runs here.", no_args_is_help=True)
 app.add_typer(KEYS, name="keys")
 app.add_typer(sandbox, name="sandbox")
+app.add_typer(IMAGES, name="images")
 app.add_typer(MODELS, name="models")
 app.add_typer(RUNS, name="runs")
 
@@ -70,6 +72,22 @@ def serve(
     finish(forever)
 
 
+@app.command("mcp")
+def serve_mcp(
+    url: Annotated[
+        str | None, typer.Option(help="A server elsewhere; its key in LM_SANDBOX_API_KEY.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--sandbox", help="Work in the sandbox of this name, and leave it there.")
+    ] = None,
+) -> None:
+    """Serve MCP on standard input and output, to a program that starts this one."""
+    from lm_sandbox.cli.mcp import serve_stdio  # noqa: PLC0415
+
+    enter_scope()
+    finish(partial(serve_stdio, load_settings(), url, name))
+
+
 @app.command()
 def doctor(
     security: Annotated[bool, typer.Option("--security", help="Say what is open instead.")] = False,
@@ -110,12 +128,13 @@ def list_sandboxes(as_json: AsJson = False) -> None:
 def create_sandbox(
     name: Annotated[str | None, typer.Option(help="A name, unique among yours.")] = None,
     snapshot: Annotated[str | None, typer.Option(help="Start with the files of this snapshot.")] = None,
+    image: Annotated[str | None, typer.Option(help="What it is made of, such as host.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a sandbox and print its id."""
     from lm_sandbox.cli.sandbox import create_sandbox as create  # noqa: PLC0415
 
-    given = {"name": name, "snapshot": snapshot}
+    given = {"name": name, "snapshot": snapshot, "image": image}
     body = {key: value for key, value in given.items() if value is not None}
     finish(partial(create, load_settings(), body, as_json=as_json))
 

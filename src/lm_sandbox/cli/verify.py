@@ -14,8 +14,9 @@ from lm_sandbox.app import build_driver
 from lm_sandbox.config import Settings
 from lm_sandbox.errors import DriverUnavailable
 from lm_sandbox.sandboxes.driver import Enforced
-from lm_sandbox.sandboxes.verification.attempts import MACHINE, attempts_on
-from lm_sandbox.sandboxes.verification.verify import Outcome, can_verify, verification
+from lm_sandbox.sandboxes.drivers.bubblewrap.checks import obstacle_to_images
+from lm_sandbox.sandboxes.verification.attempts import MACHINE
+from lm_sandbox.sandboxes.verification.verify import Outcome, can_verify, rounds_on, verification
 
 SHOWN_CHARACTERS = 300
 
@@ -30,16 +31,21 @@ async def report(settings: Settings, *, as_json: bool) -> int:
     if not can_verify():
         raise DriverUnavailable(f"The attempts are written for {MACHINE}; this is {platform.machine()}.")
     outcomes: list[Outcome] = []
+    held_by: list[Enforced] = []
     progress = Progress(transient=True, console=Console(stderr=True), disable=as_json)
-    async with build_driver(settings.for_one_use()) as driver, verification(driver) as (sandbox, enforced):
-        await sandbox.require_language()
-        with progress:
-            for attempt in progress.track(attempts_on(driver.name), description="Trying to break out"):
-                outcomes.append(await sandbox.run(attempt))  # noqa: PERF401 - told as it goes
+    images = settings.sandbox.driver == "bubblewrap" and obstacle_to_images() is None
+    async with build_driver(settings.for_one_use()) as driver:
+        for tried in rounds_on(driver.name, images=images):
+            async with verification(driver, tried.spec, tried.user) as (sandbox, enforced):
+                held_by.append(enforced)
+                await sandbox.require_language()
+                with progress:
+                    for attempt in progress.track(tried.attempts, description="Trying to break out"):
+                        outcomes.append(await sandbox.run(attempt))  # noqa: PERF401 - told as it goes
     if as_json:
-        print(json.dumps(_as_json(outcomes, enforced)))  # noqa: T201
+        print(json.dumps(_as_json(outcomes, held_by[0])))  # noqa: T201
     else:
-        _print(outcomes, enforced)
+        _print(outcomes, held_by[0])
     return 0 if all(outcome.held for outcome in outcomes) else 1
 
 

@@ -38,13 +38,15 @@ class Shares:
         """One answer of a model being made, while its context lasts; raises QuotaReached on entry."""
         return self._hold("runs", principal, principal.quotas.runs)
 
-    def check_sandboxes(self, principal: Principal, taken: int) -> None:
+    async def check_sandboxes(self, principal: Principal, taken: int) -> None:
         """Lets another sandbox be made.
 
         Raises:
             QuotaReached: the principal has as many as it may.
+            RateLimited: they have been alive for as long as they may today.
         """
         _require("sandboxes", taken, principal.quotas.sandboxes)
+        await self.check_seconds(principal)
 
     async def check_seconds(self, principal: Principal) -> None:
         """Lets sandboxes be used.

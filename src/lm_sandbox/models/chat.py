@@ -16,6 +16,29 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallPiece:
+    """A part of a call that is still being written.
+
+    Attributes:
+        slot: Which of the answer's calls.
+        name: Of the tool, as far as it is known.
+        arguments: What to add to its arguments.
+    """
+
+    slot: int
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture in a message: a `data:` URL, and before which character of the text it stands."""
+
+    url: str
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ChatMessage:
     """One message of a conversation.
 
@@ -24,14 +47,16 @@ class ChatMessage:
         content: The text; None for an assistant's message that only calls tools.
         tool_calls: What an assistant's message calls.
         tool_call_id: Which call a tool's message answers.
-        images: Pictures that follow the text, as data URLs.
+        images: Pictures, in the order in which they stand.
+        reasoning: What an assistant's message was thought out from, for models that want it back.
     """
 
     role: Role
     content: str | None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
-    images: tuple[str, ...] = ()
+    images: tuple[Image, ...] = ()
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +80,15 @@ class ChatDelta:
     Attributes:
         content: Text to add to the answer.
         reasoning: Text to add to the reasoning.
+        call: A part of a call, as it is written.
         tool_calls: Whole calls, on the last piece only.
         finish_reason: Set on the last piece: `stop`, `length`, `tool_calls` ...
-        usage: On the last piece, where the engine tells it.
+        usage: On the last piece, where the engine tells it; on others where it tells as it goes.
     """
 
     content: str = ""
     reasoning: str = ""
+    call: ToolCallPiece | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
     usage: Usage | None = None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lm_sandbox.errors import EngineUnavailable, UpstreamError
-from lm_sandbox.models.chat import ChatDelta, ToolCall, Usage
+from lm_sandbox.models.chat import ChatDelta, ToolCall, ToolCallPiece, Usage
 
 DONE = "[DONE]"
 
@@ -55,9 +55,7 @@ class ChatStream:
             error = chunk["error"]
             message = error.get("message") if isinstance(error, dict) else error
             raise UpstreamError(f"The engine failed while it answered: {message}")
-        usage = chunk.get("usage")
-        if isinstance(usage, dict):
-            self._usage = Usage(_count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
+        self._usage = _usage(chunk) or self._usage
         choices = chunk.get("choices")
         if isinstance(choices, list) and choices and isinstance(choices[0], dict):
             yield from self._choice(choices[0])
@@ -67,16 +65,16 @@ class ChatStream:
             self._finish_reason = choice["finish_reason"]
         delta = choice.get("delta")
         if not isinstance(delta, dict):
-            return
+            delta = {"content": choice.get("text")}  # A completion without messages.
         content, reasoning = _text(delta, "content"), _text(delta, "reasoning_content")
         reasoning = reasoning or _text(delta, "reasoning")
         if content or reasoning:
-            yield ChatDelta(content=content, reasoning=reasoning)
+            yield ChatDelta(content=content, reasoning=reasoning, usage=self._usage)
         for call in delta.get("tool_calls") or ():
             if isinstance(call, dict):
-                self._add_call(call)
+                yield ChatDelta(call=self._add_call(call), usage=self._usage)
 
-    def _add_call(self, piece: dict[str, Any]) -> None:
+    def _add_call(self, piece: dict[str, Any]) -> ToolCallPiece:
         index = piece.get("index")
         slot = index if isinstance(index, int) else len(self._calls)
         call = self._calls.setdefault(slot, {"id": "", "name": "", "arguments": ""})
@@ -84,7 +82,20 @@ class ChatStream:
         function = function if isinstance(function, dict) else {}
         call["id"] = call["id"] or _text(piece, "id")
         call["name"] = call["name"] or _text(function, "name")
-        call["arguments"] += _text(function, "arguments")
+        arguments = _text(function, "arguments")
+        call["arguments"] += arguments
+        return ToolCallPiece(slot, call["name"], arguments)
+
+
+def _usage(chunk: dict[str, Any]) -> Usage | None:
+    """Reads what a chunk took so far: OpenAI's usage, or llama.cpp's timings."""
+    usage, timings = chunk.get("usage"), chunk.get("timings")
+    if isinstance(usage, dict):
+        return Usage(_count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
+    if isinstance(timings, dict):
+        prompt = _count(timings, "prompt_n") + _count(timings, "cache_n")
+        return Usage(prompt, _count(timings, "predicted_n"))
+    return None
 
 
 def _text(mapping: dict[str, Any], key: str) -> str:

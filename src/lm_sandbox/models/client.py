@@ -1,27 +1,35 @@
 """Talks to a leased model over the OpenAI wire format."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Self
 
 import httpx
 
-from lm_sandbox.errors import EngineUnavailable, UpstreamError
+from lm_sandbox.errors import ContextTooLong, EngineUnavailable, Unsupported, UpstreamError
 from lm_sandbox.models.chat import ChatDelta, ChatMessage
 from lm_sandbox.models.chat_stream import ChatStream
+from lm_sandbox.models.chat_wire import written
 from lm_sandbox.models.engine import Lease
 
 CONNECT_S = 5.0
 # llama.cpp closes a connection that was idle for 5 s; one that it is about to close is not to be used.
 KEPT_S = 2.0
+# It closes some right after a stream, without a word; who uses one that is closed sees it at once.
+GIVEN_UP_S = 0.5
+TRIES = 4
 LONGEST_MESSAGE = 2000
 LONGEST_ERROR_BYTES = 64 * 1024
 # What an engine refuses for our key, or fails at by itself, is not the caller's fault.
 PASSED_ON = frozenset({400, 404, 413, 422, 429, 501, 503})
+NOT_FOUND = 404
 KEY_REFUSED = frozenset({401, 403})
-FORWARDED_KINDS = ("application/json", "text/event-stream")
+# llama.cpp says 500 and 501 for what its model was not made for, such as images.
+NOT_SUPPORTED = ("not supported", "does not support")
+FORWARDED_KINDS = ("application/json", "application/x-ndjson", "text/event-stream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,7 @@ class ChatClient:
         *,
         tools: Sequence[Mapping[str, object]] = (),
         sampling: Mapping[str, object] | None = None,
-    ) -> AsyncIterator[ChatDelta]:
+    ) -> AsyncGenerator[ChatDelta, None]:
         """Asks for the next message and yields it as it comes.
 
         The last delta has the finish reason, whole tool calls and the usage.
@@ -93,13 +101,76 @@ class ChatClient:
         request: dict[str, object] = {
             **(sampling or {}),
             "model": lease.model,
-            "messages": [_wire(message) for message in messages],
+            "messages": [written(message) for message in messages],
             "stream": True,
             "stream_options": {"include_usage": True},
         }
         if tools:
             request["tools"] = list(tools)
-        async with self._post(lease, "/v1/chat/completions", json.dumps(request).encode()) as answer:
+        async for delta in self._stream(lease, "/v1/chat/completions", request):
+            yield delta
+
+    async def stream_text(
+        self, lease: Lease, prompt: str, *, sampling: Mapping[str, object] | None = None
+    ) -> AsyncGenerator[ChatDelta, None]:
+        """Lets the model go on with a text as it stands, without any template; as `stream_chat`."""
+        request = {
+            **(sampling or {}),
+            "model": lease.model,
+            "prompt": prompt,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        async for delta in self._stream(lease, "/v1/completions", request):
+            yield delta
+
+    async def ask(self, lease: Lease, path: str, request: Mapping[str, object]) -> Mapping[str, Any]:
+        """Asks for something that comes as one JSON object.
+
+        Raises:
+            UpstreamError: the engine refuses, in its own words, or answered with something else.
+            EngineUnavailable: it does not answer, or broke off.
+        """
+        body = json.dumps({**request, "model": lease.model}).encode()
+        async with self._post(lease, path, body) as answer:
+            if answer.is_error:
+                raise upstream_error(answer.status_code, await _read_error(answer), lease)
+            try:
+                parsed: Any = json.loads(await answer.aread())
+            except ValueError:
+                parsed = None
+        if not isinstance(parsed, dict):
+            raise UpstreamError("The engine answered with something that is no JSON object.")
+        return parsed
+
+    async def count_tokens(
+        self, lease: Lease, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, object]] = ()
+    ) -> int:
+        """Counts what a conversation takes, by the model's own template and tokenizer.
+
+        Raises:
+            Unsupported: the engine has no calls for that.
+            UpstreamError, EngineUnavailable: as `ask`.
+        """
+        conversation: dict[str, object] = {"messages": [written(message) for message in messages]}
+        if tools:
+            conversation["tools"] = list(tools)
+        try:
+            prompt = (await self.ask(lease, "/apply-template", conversation)).get("prompt")
+            wanted = {"content": prompt, "add_special": True, "parse_special": True}
+            tokens = (await self.ask(lease, "/tokenize", wanted)).get("tokens")
+        except UpstreamError as error:
+            if error.status != NOT_FOUND:
+                raise
+            raise Unsupported("The engine of this model does not count tokens ahead.") from error
+        if not isinstance(tokens, list):
+            raise UpstreamError("The engine answered with something that is no list of tokens.")
+        return len(tokens)
+
+    async def _stream(
+        self, lease: Lease, path: str, request: Mapping[str, object]
+    ) -> AsyncGenerator[ChatDelta, None]:
+        async with self._post(lease, path, json.dumps(request).encode()) as answer:
             if answer.is_error:
                 raise upstream_error(answer.status_code, await _read_error(answer), lease)
             _check_kind(_kind(answer))
@@ -113,16 +184,19 @@ class ChatClient:
     async def _post(self, lease: Lease, path: str, body: bytes) -> AsyncIterator[httpx.Response]:
         if self._client is None:
             raise RuntimeError("the client is used outside its context")
-        headers = {"Content-Type": "application/json", **lease.headers}
+        request = self._client.build_request(
+            "POST",
+            lease.base_url + path,
+            content=body,
+            headers={"Content-Type": "application/json", **lease.headers},
+            timeout=httpx.Timeout(lease.silent_s, connect=CONNECT_S),
+        )
         try:
-            async with self._client.stream(
-                "POST",
-                lease.base_url + path,
-                content=body,
-                headers=headers,
-                timeout=httpx.Timeout(lease.silent_s, connect=CONNECT_S),
-            ) as answer:
+            answer = await _sent(self._client, request)
+            try:
                 yield answer
+            finally:
+                await answer.aclose()
         except httpx.ReadTimeout as error:
             raise EngineUnavailable(
                 f"The engine said nothing for {lease.silent_s:g} s; the request was given up."
@@ -131,6 +205,18 @@ class ChatClient:
             raise EngineUnavailable(
                 "The engine does not answer or broke off; try again in a moment."
             ) from error
+
+
+async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    """Sends a request, again where its connection was one that the other end had just given up."""
+    begun = monotonic()
+    for _ in range(TRIES - 1):
+        try:
+            return await client.send(request, stream=True)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if monotonic() - begun > GIVEN_UP_S:
+                raise
+    return await client.send(request, stream=True)
 
 
 def upstream_error(status: int, body: bytes, lease: Lease | None = None) -> UpstreamError:
@@ -143,9 +229,15 @@ def upstream_error(status: int, body: bytes, lease: Lease | None = None) -> Upst
         parsed = None
     error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
     message = error.get("message") if isinstance(error, dict) else error
+    if isinstance(error, dict) and error.get("type") == "exceed_context_size_error":
+        counts = error.get("n_prompt_tokens"), error.get("n_ctx")
+        if isinstance(counts[0], int) and isinstance(counts[1], int):
+            return ContextTooLong(counts[0], counts[1])
     text = str(message or "no message")[:LONGEST_MESSAGE]
     text = _without_secrets(text, lease) if lease is not None else text
-    passed_on = status if status in PASSED_ON else 502
+    passed_on = (
+        status if status in PASSED_ON else 400 if any(words in text for words in NOT_SUPPORTED) else 502
+    )
     return UpstreamError(f"The engine answered {status}: {text}", status=passed_on)
 
 
@@ -184,35 +276,3 @@ def _renamed(body: bytes, model: str) -> bytes:
     if not isinstance(request, dict) or request.get("model") == model:
         return body
     return json.dumps({**request, "model": model}).encode()
-
-
-def _wire(message: ChatMessage) -> dict[str, object]:
-    wire: dict[str, object] = {"role": message.role, "content": _content(message)}
-    if message.tool_calls:
-        wire["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": _repaired(call.arguments)},
-            }
-            for call in message.tool_calls
-        ]
-    if message.tool_call_id is not None:
-        wire["tool_call_id"] = message.tool_call_id
-    return wire
-
-
-def _content(message: ChatMessage) -> object:
-    if not message.images:
-        return message.content or ""
-    pictures = [{"type": "image_url", "image_url": {"url": url}} for url in message.images]
-    return [{"type": "text", "text": message.content or ""}, *pictures]
-
-
-def _repaired(arguments: str) -> str:
-    """Broken JSON in an earlier call makes llama.cpp fail on the whole conversation."""
-    try:
-        parsed = json.loads(arguments)
-    except ValueError:
-        return json.dumps({"command": arguments})
-    return arguments if isinstance(parsed, dict) else json.dumps({"command": arguments})

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, Self
 
+from lm_sandbox.models.model_kind import UNKNOWN_KIND, ModelKind
 from lm_sandbox.models.placement import Plan
 
 
@@ -36,6 +37,10 @@ class Model:
         context_tokens: The context one request may use, where the engine tells it.
         size_bytes: The size of its weights, where the engine tells it.
         demo: Whether it is the bundled demo model.
+        kind: What sort of model it is, as far as the engine tells.
+        modified_at: When it last changed, in UNIX seconds, where the engine tells it.
+        unloads_in_s: When it is unloaded if nobody uses it, infinity for never; where it is loaded
+            and the engine tells it.
     """
 
     name: str
@@ -45,6 +50,9 @@ class Model:
     context_tokens: int | None = None
     size_bytes: int | None = None
     demo: bool = False
+    kind: ModelKind = UNKNOWN_KIND
+    modified_at: float | None = None
+    unloads_in_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,7 @@ class Lease:
         headers: What the engine wants on each request; secret, never logged.
         model: The name by which the engine itself knows the model.
         silent_s: How long it may say nothing, in seconds.
+        counting: What to add to a streamed request, so that the engine counts tokens as it goes.
     """
 
     base_url: str
@@ -63,6 +72,7 @@ class Lease:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     # A large model on a slow machine may think about a long prompt for minutes before its first word.
     silent_s: float = 600.0
+    counting: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +131,14 @@ class Engine(Protocol):
         """
         ...
 
-    def acquire(self, model: str, caller: str = "") -> AbstractAsyncContextManager[Lease]:
+    def acquire(
+        self, model: str, caller: str = "", keep_alive_s: float | None = None
+    ) -> AbstractAsyncContextManager[Lease]:
         """Loads the model if needed and keeps it loaded until the context is left.
 
-        One load serves all who wait for it. `caller` is who asks: callers take turns.
+        One load serves all who wait for it. `caller` is who asks: callers take turns. With
+        `keep_alive_s` it is unloaded when unused for so long from then on; infinity is never, and
+        None leaves that as it is. An engine that cannot be told so decides by itself.
 
         Raises:
             ModelNotFound: the engine has no such model.

@@ -4,6 +4,7 @@ The format is described in the ggml repository, `docs/gguf.md`. Nothing is loade
 metadata and the table of tensors are walked.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +24,16 @@ LARGEST_NUMBER = 2**31 - 1
 DEFAULT_ALIGNMENT = 32
 
 _BLOCK = re.compile(r"blk\.(\d{1,4})\.")
-_OF_ALL = ("general.architecture", "general.name", "general.alignment", "tokenizer.chat_template")
+_OF_ALL = (
+    "general.architecture",
+    "general.name",
+    "general.alignment",
+    "general.file_type",
+    "tokenizer.chat_template",
+)
+# Words of a template that takes tools, and of one whose model thinks first.
+_TOOL_MARKS = ("tools", "tool_call")
+_THINKING_MARKS = ("<think>", "enable_thinking", "reasoning_effort", "<|channel|>")
 _OF_ARCHITECTURE = (
     "context_length",
     "block_count",
@@ -78,6 +88,10 @@ class GgufHeader:
         feed_forward_length: Width of its widest step, 0 where not told.
         vocabulary: Tokens that it knows, 0 where not told.
         pooling: Whether it says how it makes one embedding of many.
+        parameters: Numbers in its tensors.
+        file_type: What llama.cpp calls its quantisation, -1 where not told.
+        tools: Whether its template knows tools.
+        thinking: Whether its template knows reasoning.
     """
 
     architecture: str
@@ -91,6 +105,10 @@ class GgufHeader:
     feed_forward_length: int = 0
     vocabulary: int = 0
     pooling: bool = False
+    parameters: int = 0
+    file_type: int = -1
+    tools: bool = False
+    thinking: bool = False
 
 
 def read_header(path: Path) -> GgufHeader:
@@ -118,7 +136,8 @@ def _read(reader: GgufReader, size: int) -> GgufHeader:
     architecture = found.get("general.architecture")
     if not isinstance(architecture, str) or not architecture:
         raise ModelFailed("The GGUF file names no architecture.")
-    offsets = _offsets(reader, tensors)
+    offsets, parameters = _tensors(reader, tensors)
+    template = str(found.get("tokenizer.chat_template", ""))
     alignment = max(1, _number(found, "general.alignment", DEFAULT_ALIGNMENT))
     start = -(-reader.position // alignment) * alignment
     own = {name: found.get(f"{architecture}.{name}") for name in _OF_ARCHITECTURE}
@@ -137,6 +156,10 @@ def _read(reader: GgufReader, size: int) -> GgufHeader:
         feed_forward_length=max(_numbers(feed_forward), default=0),
         vocabulary=tokens.count if isinstance(tokens, Items) else 0,
         pooling=own["pooling_type"] is not None,
+        parameters=parameters,
+        file_type=_number(found, "general.file_type", -1),
+        tools=any(mark in template for mark in _TOOL_MARKS),
+        thinking=any(mark in template for mark in _THINKING_MARKS),
     )
 
 
@@ -150,15 +173,17 @@ def _entries(reader: GgufReader, count: int) -> dict[str, object]:
     return found
 
 
-def _offsets(reader: GgufReader, count: int) -> list[tuple[int, str]]:
-    """Where each tensor begins in the data, and its name."""
+def _tensors(reader: GgufReader, count: int) -> tuple[list[tuple[int, str]], int]:
+    """Where each tensor begins in the data, with its name, and how many numbers all of them hold."""
     found: list[tuple[int, str]] = []
+    numbers = 0
     for _ in range(count):
         name = reader.text(MAX_KEY_BYTES)
         dimensions = reader.bounded("I", MAX_DIMENSIONS, "dimensions of a tensor")
-        reader.take(8 * dimensions + 4)
+        numbers += math.prod(reader.number("Q") for _ in range(dimensions))
+        reader.take(4)
         found.append((reader.number("Q"), name))
-    return sorted(found)
+    return sorted(found), numbers
 
 
 def _weights(offsets: list[tuple[int, str]], data_bytes: int, layers: int) -> Weights:

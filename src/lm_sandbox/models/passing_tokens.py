@@ -4,6 +4,8 @@ import re
 
 KEPT = 4096
 TOLD = re.compile(rb'"total_tokens"\s*:\s*(\d{1,12})')
+# Ollama tells them apart.
+PARTS = (re.compile(rb'"prompt_eval_count"\s*:\s*(\d{1,12})'), re.compile(rb'"eval_count"\s*:\s*(\d{1,12})'))
 EVENT = b"data: {"
 # What is known of text in general.
 BYTES_OF_A_TOKEN = 4
@@ -33,6 +35,9 @@ class PassingTokens:
         told = TOLD.findall(self._end)
         if told:
             return int(told[-1])
+        parts = [found[-1] for pattern in PARTS if (found := pattern.findall(self._end))]
+        if parts:
+            return sum(map(int, parts))
         # A stream has about one token in an event.
         written = self._events or self._bytes // BYTES_OF_A_TOKEN
         return self._asked_bytes // BYTES_OF_A_TOKEN + written

@@ -16,6 +16,8 @@ from lm_sandbox.models.engine import Engine, Lease, Model, ModelState
 EMBEDDING_MARKS = ("embed", "bge-", "rerank", "minilm")
 # A name that was listed so lately is not looked up again for a request.
 LISTED_S = 1.0
+# Ollama's clients write a name without a tag with or without this one.
+LATEST = ":latest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +143,12 @@ class ModelRegistry:
         return self._engines[name]
 
     @asynccontextmanager
-    async def lease(self, name: str, caller: str = "") -> AsyncIterator[Lease]:
+    async def lease(
+        self, name: str, caller: str = "", keep_alive_s: float | None = None
+    ) -> AsyncIterator[Lease]:
         """Keeps a model loaded until the context is left; callers take turns.
+
+        `keep_alive_s` says how long it then stays, where its engine can be told so.
 
         Raises:
             ModelNotFound, ModelFailed: it cannot be served.
@@ -150,7 +156,7 @@ class ModelRegistry:
             EngineUnavailable: its engine does not answer.
         """
         engine, model = await self.resolve(name)
-        async with engine.acquire(model.name, caller) as lease:
+        async with engine.acquire(model.name, caller, keep_alive_s) as lease:
             yield lease
 
     async def _look(self, engine: Engine) -> EngineState:
@@ -170,9 +176,13 @@ _UNUSABLE = frozenset({ModelState.FAILED, ModelState.UNREACHABLE})
 
 
 def _named(name: str, models: Sequence[Model]) -> Model | None:
+    named: dict[str, Model] = {}
     for public, model in zip(public_names(models), models, strict=True):
-        if name in {public, f"{model.engine}/{model.name}"}:
-            return model
+        for known in (public, f"{model.engine}/{model.name}"):
+            named.setdefault(known, model)
+    for written in (name, name.removesuffix(LATEST), name + LATEST):
+        if written in named:
+            return named[written]
     return None
 
 

@@ -89,6 +89,7 @@ def admit_command(new: NewCommand, settings: SandboxSettings) -> CommandRequest:
         detach=new.detach,
         lasting=new.lasting,
         checkpoint=new.checkpoint,
+        user=new.user,
         timeout_s=timeout_s,
         max_output_bytes=settings.max_output_bytes,
         output_limit_bytes=settings.output_limit_bytes,

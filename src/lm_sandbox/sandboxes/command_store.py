@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from lm_sandbox.sandboxes.commands import CommandRequest, CommandResult
+from lm_sandbox.sandboxes.user import User
 
 RECORD, LOG, NEW = ".json", ".log", ".new"
 
@@ -26,6 +27,7 @@ class CommandRecord(BaseModel):
         detach: Whether ending it spares what has left its process group.
         checkpoint: The snapshot of the files as they were before it.
         started_at: When it was started.
+        user: Who it ran as.
         result: How it ended; None while it runs.
         failure: Why that will never be known.
     """
@@ -40,6 +42,7 @@ class CommandRecord(BaseModel):
     detach: bool
     checkpoint: str | None
     started_at: datetime
+    user: User = User.SANDBOX
     result: CommandResult | None = None
     failure: str | None = None
 
@@ -56,6 +59,7 @@ class CommandRecord(BaseModel):
             keep_stdin_open=request.keep_stdin_open,
             detach=request.detach,
             checkpoint=request.checkpoint,
+            user=request.user,
             started_at=started_at,
         )
 
@@ -70,6 +74,7 @@ class CommandRecord(BaseModel):
             keep_stdin_open=self.keep_stdin_open,
             detach=self.detach,
             checkpoint=self.checkpoint,
+            user=self.user,
         )
 
 

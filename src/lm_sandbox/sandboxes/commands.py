@@ -14,6 +14,7 @@ from lm_sandbox.errors import SandboxFailed
 from lm_sandbox.sandboxes.limits import Limit
 from lm_sandbox.sandboxes.output import Capture, OutputChunk, Stream
 from lm_sandbox.sandboxes.process import CommandSpec, Exit, OutputStream, Process
+from lm_sandbox.sandboxes.user import User
 
 READ_BYTES = 64 * 1024
 # A background child may hold the pipes for ever, silent or writing; what the program itself wrote
@@ -40,6 +41,7 @@ class CommandRequest:
         output_limit_bytes: Written bytes, both streams together, after which it is killed.
         lasting: Whether it goes on when the server is killed.
         checkpoint: The snapshot of the files as they were before it.
+        user: Who it runs as.
     """
 
     argv: tuple[str, ...]
@@ -53,11 +55,16 @@ class CommandRequest:
     detach: bool = False
     lasting: bool = False
     checkpoint: str | None = None
+    user: User = User.SANDBOX
 
     def spec(self) -> CommandSpec:
         """Returns what the driver needs to know of it."""
         return CommandSpec(
-            self.argv, self.cwd, self.env, stdin=self.stdin is not None or self.keep_stdin_open
+            self.argv,
+            self.cwd,
+            self.env,
+            stdin=self.stdin is not None or self.keep_stdin_open,
+            user=self.user,
         )
 
 

@@ -9,6 +9,7 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from lm_sandbox.sandboxes.limits import Limit
 from lm_sandbox.sandboxes.terminal import TerminalSize
+from lm_sandbox.sandboxes.user import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class CommandSpec:
         stdin: Whether the program gets a pipe; otherwise it reads an empty input.
         channel: Whether it gets a pipe as descriptor 3, to tell more than its output.
         name: By what another server knows it again when this one is killed; None ends it with the server.
+        user: Who it runs as.
     """
 
     argv: tuple[str, ...]
@@ -30,6 +32,7 @@ class CommandSpec:
     stdin: bool = False
     channel: bool = False
     name: str | None = None
+    user: User = User.SANDBOX
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from lm_sandbox.sandboxes.limits import Limits
 from lm_sandbox.sandboxes.secrets import DomainSecret
 from lm_sandbox.sandboxes.shell_book import ShellBook
 from lm_sandbox.sandboxes.terminal_book import TerminalBook
+from lm_sandbox.sandboxes.user import User
 
 
 class SandboxState(StrEnum):
@@ -126,6 +127,7 @@ class NewCommand:
         detach: Whether ending it spares what has left its process group.
         lasting: Whether it goes on when the server is killed.
         checkpoint: The snapshot of the files as they were before it.
+        user: Who it runs as.
     """
 
     command: str | tuple[str, ...]
@@ -137,6 +139,7 @@ class NewCommand:
     detach: bool = False
     lasting: bool = False
     checkpoint: str | None = None
+    user: User = User.SANDBOX
 
 
 @dataclass(slots=True)
@@ -207,6 +210,11 @@ class Sandbox:
         except SandboxFailed:
             self.state = SandboxState.FAILED
             raise
+
+    async def close_books(self) -> None:
+        """Lets go of its commands and shells."""
+        self.commands.close()
+        await self.shells.drop()
 
     def take_seconds(self, now: float) -> int:
         """Returns for how many whole seconds its processes could run since the last time this was asked."""

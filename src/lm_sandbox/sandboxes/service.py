@@ -117,19 +117,21 @@ class SandboxService:
 
         Raises:
             Forbidden: the principal lacks the scope.
-            Conflict: the principal has one of this name.
-            Invalid: a limit is over the server's, or a secret cannot be used.
+            Conflict: the principal has one of this name, or the snapshot is of another image.
+            Invalid: a limit is over the server's, a secret cannot be used, or there is no such image.
             SnapshotNotFound: the principal has no such snapshot to start from.
             NoCapacity: as many as allowed exist.
             QuotaReached: the principal has as many, or had them for as long, as it may.
+            Unsupported: this host gives no sandbox an image.
             DriverUnavailable: the host refused.
         """
         principal.require(Scope.SANDBOXES)
-        await self._shares.check_seconds(principal)
-        self._shares.check_sandboxes(principal, self._registry.count(principal.id))
+        await self._shares.check_sandboxes(principal, self._registry.count(principal.id))
         limits = admit_limits(new.limits, self._settings)
         check_secrets(new.secrets, new.egress)
         origin = await self._snapshots.find(principal, new.snapshot) if new.snapshot else None
+        if origin is not None and new.image is None:
+            new = replace(new, image=origin.image)
         sandbox = self._registry.add(principal, new)
         try:
             spec = SandboxSpec(limits=limits, env=dict(new.env), image=new.image)
@@ -170,6 +172,10 @@ class SandboxService:
             Gone: it was deleted.
         """
         return self._registry.find(principal, sandbox_id)
+
+    def uses_image(self, name: str) -> bool:
+        """Whether anybody's sandbox is made of an image."""
+        return any(sandbox.image == name for sandbox in self._registry)
 
     async def change(self, principal: Principal, sandbox_id: str, change: Change) -> Sandbox:
         """Changes what can be changed while it lives.
@@ -373,26 +379,21 @@ class SandboxService:
             sandbox.enforced = replace(sandbox.enforced, network=str(policy))
 
     async def _see_through(self, sandbox: Sandbox, command: Command, held: ExitStack) -> None:
-        with held, self.in_use(sandbox):
-            try:
-                with sandbox.noting_failure():
-                    await command.run()
-            except LmSandboxError:
-                return  # It is told by the command itself.
+        # What goes wrong is told by the command itself.
+        with held, self.in_use(sandbox), suppress(LmSandboxError), sandbox.noting_failure():
+            await command.run()
 
     async def _remove(self, sandbox: Sandbox) -> None:
         if not self._registry.bury(sandbox):
             return
-        await self._shares.charge_seconds(sandbox.owner, sandbox.take_seconds(self._clock()) + 1)
         with anyio.CancelScope(shield=True):
             await self._networks.close(sandbox.id)
             await self._driver.destroy(sandbox.id)
             await self._records.remove(sandbox.id)
-        sandbox.commands.close()
-        await sandbox.shells.drop()
+            await self._shares.charge_seconds(sandbox.owner, sandbox.take_seconds(self._clock()) + 1)
+        await sandbox.close_books()
 
     async def _close_books(self) -> None:
         for sandbox in self._registry:
-            sandbox.commands.close()
-            await sandbox.shells.drop()
+            await sandbox.close_books()
             await self._records.remove(sandbox.id)

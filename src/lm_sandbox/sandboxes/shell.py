@@ -14,6 +14,7 @@ from lm_sandbox.sandboxes.output import Stream
 from lm_sandbox.sandboxes.process import CommandSpec, OutputStream, Process
 from lm_sandbox.sandboxes.shell_process import ShellProcess, shell_command
 from lm_sandbox.sandboxes.shell_run import ShellRun
+from lm_sandbox.sandboxes.user import User
 
 # What comes between two commands is shown with the next one; of more than this the beginning is lost.
 HELD_BYTES = 64 * 1024
@@ -43,6 +44,7 @@ class Shell:
         env: Variables that it starts with.
         cwd: The folder that it is in.
         tasks: What goes on beside the commands runs in it.
+        user: Who it runs as.
         created_at: When it was made.
         busy: Whether a command runs in it.
         closed: Whether it was deleted.
@@ -52,6 +54,7 @@ class Shell:
     env: Mapping[str, str]
     cwd: str
     tasks: TaskGroup
+    user: User = User.SANDBOX
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     busy: bool = False
     closed: bool = False
@@ -155,7 +158,7 @@ class Shell:
 
     async def _new(self, spawn: Spawn) -> ShellProcess:
         command = shell_command(self.cwd)
-        bash = ShellProcess(await spawn(replace(command, env=self.env)))
+        bash = ShellProcess(await spawn(replace(command, env=self.env, user=self.user)))
         self.tasks.start_soon(bash.watch)
         return bash
 

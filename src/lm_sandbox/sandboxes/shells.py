@@ -17,6 +17,7 @@ from lm_sandbox.sandboxes.process import CommandSpec, Process
 from lm_sandbox.sandboxes.sandbox import NewCommand, Sandbox
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.shell import Shell
+from lm_sandbox.sandboxes.user import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,12 @@ class NewShell:
     Attributes:
         cwd: The folder that it starts in.
         env: Added to the sandbox's variables.
+        user: Who it runs as.
     """
 
     cwd: str = "/workspace"
     env: Mapping[str, str] = field(default_factory=dict)
+    user: User = User.SANDBOX
 
 
 class Shells:
@@ -62,13 +65,13 @@ class Shells:
             Gone: the sandbox was deleted.
             Conflict: the sandbox does not run.
             QuotaReached: it has as many shells as it may.
-            Unsupported: the driver has no way to talk to one.
+            Unsupported: the driver has no way to talk to one, or the sandbox no root.
             SandboxFailed: the sandbox died.
         """
         if self._tasks is None:
             raise RuntimeError("the shells are used outside their context")
         sandbox = self._service.get(principal, sandbox_id)
-        shell = Shell(f"sh_{secrets.token_hex(8)}", new.env, new.cwd, self._tasks)
+        shell = Shell(f"sh_{secrets.token_hex(8)}", new.env, new.cwd, self._tasks, new.user)
         sandbox.shells.add(shell)
         try:
             with self._service.in_use(sandbox):

@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Column, DateTime, RowMapping, String, Table, 
 from lm_sandbox.errors import NoCapacity, SnapshotNotFound
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.paging import page_of
+from lm_sandbox.sandboxes.sandbox import Sandbox
 from lm_sandbox.storage.database import Database
 from lm_sandbox.storage.schema import METADATA
 
@@ -25,6 +26,7 @@ SNAPSHOTS = Table(
     Column("name", String(128), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, index=True),
+    Column("image", String(512), nullable=True),
 )
 
 
@@ -39,6 +41,7 @@ class Snapshot:
         name: For people.
         size_bytes: What it takes on disk.
         created_at: When it was made.
+        image: What its files are on top of; None for the server's default.
     """
 
     id: str
@@ -47,6 +50,7 @@ class Snapshot:
     name: str
     size_bytes: int
     created_at: datetime
+    image: str | None = None
 
 
 class SnapshotStore:
@@ -143,14 +147,15 @@ class SnapshotStore:
         await self.drop(snapshot.id)
 
 
-def new_snapshot(snapshot_id: str, sandbox: str, owner: str, name: str | None, size: int) -> Snapshot:
-    """Describes a snapshot that was just written."""
-    return Snapshot(snapshot_id, owner, sandbox, name or snapshot_id, size, datetime.now(UTC))
+def new_snapshot(snapshot_id: str, sandbox: Sandbox, name: str | None, size: int) -> Snapshot:
+    """Describes a snapshot of a sandbox that was just written."""
+    now = datetime.now(UTC)
+    return Snapshot(snapshot_id, sandbox.owner, sandbox.id, name or snapshot_id, size, now, sandbox.image)
 
 
 def _snapshot(row: RowMapping) -> Snapshot:
     created = row["created_at"].replace(tzinfo=UTC)
-    return Snapshot(row["id"], row["owner"], row["sandbox"], row["name"], row["size_bytes"], created)
+    return Snapshot(**{**row, "created_at": created})
 
 
 async def _remove(folder: Path) -> None:

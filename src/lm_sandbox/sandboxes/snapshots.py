@@ -47,7 +47,7 @@ class Snapshots:
             snapshot_id, folder = await self._store.place(wanted)
             try:
                 size = await self._driver.save(sandbox.id, folder)
-                made = new_snapshot(snapshot_id, sandbox.id, sandbox.owner, name, size)
+                made = new_snapshot(snapshot_id, sandbox, name, size)
                 await self._store.keep(made)
             except BaseException:
                 with anyio.CancelScope(shield=True):

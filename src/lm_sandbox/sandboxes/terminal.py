@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lm_sandbox.sandboxes.user import User
+
 
 @dataclass(frozen=True, slots=True)
 class TerminalSize:
@@ -24,3 +26,4 @@ class TerminalSpec:
     cwd: str = "/workspace"
     env: Mapping[str, str] = field(default_factory=dict)
     size: TerminalSize = TerminalSize()
+    user: User = User.SANDBOX

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import anyio
@@ -20,6 +20,7 @@ from lm_sandbox.sandboxes.scroll_back import ScrollBack
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.terminal import TerminalSize, TerminalSpec
 from lm_sandbox.sandboxes.terminal_book import LiveTerminal
+from lm_sandbox.sandboxes.user import User
 
 KIB = 1024
 
@@ -33,12 +34,14 @@ class NewTerminal:
         cwd: An absolute path inside the sandbox.
         env: Added to the sandbox's variables.
         size: How large it is at first.
+        user: Who it runs as.
     """
 
     command: str | tuple[str, ...] | None = None
     cwd: str = "/workspace"
     env: Mapping[str, str] = field(default_factory=dict)
     size: TerminalSize = field(default_factory=TerminalSize)
+    user: User = User.SANDBOX
 
 
 class Terminals:
@@ -163,8 +166,8 @@ class Terminals:
             return
 
     def _admitted(self, sandbox: Sandbox, new: NewTerminal) -> TerminalSpec:
-        spec = TerminalSpec(cwd=new.cwd, env={**self._networks.env(sandbox.id), **new.env}, size=new.size)
+        env = {**self._networks.env(sandbox.id), **new.env}
+        spec = TerminalSpec(cwd=new.cwd, env=env, size=new.size, user=new.user)
         if new.command is None:
             return spec
-        argv = admit_argv(new.command, self._settings)
-        return TerminalSpec(argv, spec.cwd, spec.env, spec.size)
+        return replace(spec, argv=admit_argv(new.command, self._settings))

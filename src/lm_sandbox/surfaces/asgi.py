@@ -30,7 +30,11 @@ class StreamingASGITransport(httpx.AsyncBaseTransport):
         """Sends one request; returns when the answer has started."""
         exchange = _Exchange(await request.aread())
         self._tasks.start_soon(exchange.run, self._app, _scope(request))
-        await exchange.started.wait()
+        try:
+            await exchange.started.wait()
+        except BaseException:
+            await exchange.aclose()
+            raise
         return httpx.Response(exchange.status, headers=exchange.headers, stream=exchange)
 
 

@@ -25,11 +25,13 @@ from lm_sandbox.identity.shares import Shares
 from lm_sandbox.identity.tokens import Tokens
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.registry import ModelRegistry
+from lm_sandbox.sandboxes.images import Images
 from lm_sandbox.sandboxes.ports import Ports
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
+from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
 from lm_sandbox.surfaces.origins import Origins
 
 
@@ -43,6 +45,7 @@ class Services:
     shares: Shares
     sandboxes: SandboxService
     snapshots: Snapshots
+    images: Images
     models: ModelRegistry
     chat: ChatClient
     agent: AgentLoop
@@ -55,6 +58,7 @@ class Services:
     shells: Shells
     terminals: Terminals
     origins: Origins
+    mcp: McpEndpoint
 
 
 def get_services(connection: HTTPConnection) -> Services:

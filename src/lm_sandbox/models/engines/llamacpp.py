@@ -20,7 +20,7 @@ from lm_sandbox.errors import (
     ModelNotFound,
     NoCapacity,
 )
-from lm_sandbox.models.engine import Lease, Model, ModelDetail, Tell
+from lm_sandbox.models.engine import Lease, Model, ModelDetail, ModelState, Tell
 from lm_sandbox.models.engines.llamacpp_facts import facts_of
 from lm_sandbox.models.engines.llamacpp_model import KnownModel, Wishes
 from lm_sandbox.models.engines.llamacpp_placing import Placing
@@ -30,11 +30,13 @@ from lm_sandbox.models.hardware import Hardware, read_hardware
 from lm_sandbox.models.hub import Hub
 from lm_sandbox.models.hub_files import HUB
 from lm_sandbox.models.library import NANO, Library, ModelFile
+from lm_sandbox.models.model_kind import ModelKind, kind_of
 from lm_sandbox.models.queueing import FairQueue
 
 LOG = logging.getLogger(__name__)
 # So many requests a slot are handed to llama.cpp, so that none of its slots waits for us.
 AHEAD = 2
+COUNTING = {"timings_per_token": True}
 LONGEST_LOOK_S = 5.0
 END_IS_SEEN_S = 0.5
 
@@ -91,7 +93,9 @@ class LlamaCppEngine:
         return await anyio.to_thread.run_sync(self._describe_all)
 
     @asynccontextmanager
-    async def acquire(self, model: str, caller: str = "") -> AsyncIterator[Lease]:
+    async def acquire(
+        self, model: str, caller: str = "", keep_alive_s: float | None = None
+    ) -> AsyncIterator[Lease]:
         """Loads the model if needed and keeps it loaded until the context is left.
 
         Raises:
@@ -105,9 +109,10 @@ class LlamaCppEngine:
         async with known.queue.turn(caller):
             async with known.lock:
                 worker = await self._ready(known)
-                known.lend()
+                known.lend(keep_alive_s)
             try:
-                yield Lease(worker.address, model, {"Authorization": f"Bearer {worker.api_key}"})
+                headers = {"Authorization": f"Bearer {worker.api_key}"}
+                yield Lease(worker.address, model, headers, counting=COUNTING)
             except EngineUnavailable as error:
                 if how := await worker.end_within(END_IS_SEEN_S):
                     raise EngineUnavailable(
@@ -117,6 +122,8 @@ class LlamaCppEngine:
                 raise
             finally:
                 known.take_back()
+                if known.overdue():
+                    await known.end_worker()
 
     async def load(self, model: str, keep_alive_s: float | None = None) -> None:
         """Loads a model ahead; raises as `acquire` does."""
@@ -267,18 +274,27 @@ class LlamaCppEngine:
 
     def _describe(self, known: KnownModel) -> Model:
         context: int | None = None
+        kind = ModelKind()
         failure = known.failure if known.failed_version == known.file.version() else ""
         if not failure:
             try:
-                context = known.wishes.context(self._library.header(known.file))
+                header = self._library.header(known.file)
+                context = known.wishes.context(header)
+                own = known.wishes.own
+                kind = kind_of(header, own.purpose, vision=own.mmproj is not None)
             except ModelFailed as error:
                 failure = error.message
+        changed_ns, size = known.file.version()
+        state = known.state(failure)
         return Model(
             name=known.file.name,
             engine=self.name,
-            state=known.state(failure),
+            state=state,
             reason=failure,
             context_tokens=context,
-            size_bytes=known.file.version()[1],
+            size_bytes=size,
             demo=known.file.name == NANO,
+            kind=kind,
+            modified_at=changed_ns / 1e9,
+            unloads_in_s=known.unloads_in_s() if state is ModelState.LOADED else None,
         )

@@ -91,7 +91,7 @@ class KnownModel:
     Attributes:
         lock: Held while it is loaded or unloaded.
         leases: How many requests use it.
-        keep_alive_s: As asked for by the latest `load`; None for that of the settings.
+        keep_alive_s: As asked for by the latest who did, while it is loaded; None for that of the settings.
     """
 
     file: ModelFile
@@ -129,8 +129,14 @@ class KnownModel:
 
     def overdue(self) -> bool:
         """Whether it has been unused for too long."""
+        return self.movable and self.unloads_in_s() <= 0
+
+    def unloads_in_s(self) -> float:
+        """How long it stays from now on if nobody uses it; infinity is for ever."""
+        if self.wishes.own.pinned:
+            return math.inf
         limit = self.wishes.keep_alive_s if self.keep_alive_s is None else self.keep_alive_s
-        return self.movable and self.clock() - self.idle_since >= limit
+        return limit if self.leases else limit - (self.clock() - self.idle_since)
 
     def state(self, failure: str) -> ModelState:
         if failure:
@@ -139,9 +145,11 @@ class KnownModel:
             return ModelState.LOADED
         return ModelState.LOADING if self.plan is not None and self.worker is None else ModelState.AVAILABLE
 
-    def lend(self) -> None:
-        """Counts a request that uses it."""
+    def lend(self, keep_alive_s: float | None = None) -> None:
+        """Counts a request that uses it, and may say how long it stays after that."""
         self.leases += 1
+        if keep_alive_s is not None:
+            self.keep_alive_s = keep_alive_s
 
     def take_back(self) -> None:
         """Counts a request that does not use it any more."""
@@ -159,6 +167,7 @@ class KnownModel:
     def detach_worker(self) -> LlamaCppProcess | None:
         """Takes the worker out, so that nobody gets it any more."""
         worker, self.worker, self.plan = self.worker, None, None
+        self.keep_alive_s = None
         return worker
 
     async def end_worker(self) -> None:

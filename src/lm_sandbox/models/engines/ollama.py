@@ -5,16 +5,17 @@ The API is described in the ollama repository, `docs/api.md`.
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from lm_sandbox.errors import ModelNotFound, UpstreamError
 from lm_sandbox.models.client import upstream_error
-from lm_sandbox.models.engine import Model, ModelDetail, ModelState, PullProgress, Tell
+from lm_sandbox.models.engine import Lease, Model, ModelDetail, ModelState, PullProgress, Tell
 from lm_sandbox.models.engines.openai import OpenAIEngine, Upstream
+from lm_sandbox.models.model_kind import ModelKind
 
 HOW_TO_START = "Start it with 'ollama serve' (https://ollama.com/download), then 'ollama pull MODEL'."
 # Loading a large model from a slow disk.
@@ -25,20 +26,21 @@ NOT_FOUND = 404
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
-class _Tag(BaseModel):
-    name: str
-    size: int | None = None
-
-
-class _Tags(BaseModel):
-    models: list[_Tag]
-
-
 class _Details(BaseModel):
     format: str = ""
     family: str = ""
     parameter_size: str = ""
     quantization_level: str = ""
+
+
+class _Tag(BaseModel):
+    name: str
+    size: int | None = None
+    details: _Details = _Details()
+
+
+class _Tags(BaseModel):
+    models: list[_Tag]
 
 
 class _Shown(BaseModel):
@@ -60,18 +62,30 @@ class OllamaEngine(OpenAIEngine):
     Args:
         base_url: Where it listens.
         probe_timeout_s: How long a listing may take.
+        api_key: For one that is behind a proxy with keys, or that is another lm-sandbox.
     """
 
-    def __init__(self, base_url: str, probe_timeout_s: float) -> None:
+    def __init__(self, base_url: str, probe_timeout_s: float, api_key: SecretStr | None = None) -> None:
         super().__init__(
             Upstream(
                 name="ollama",
                 base_url=base_url,
                 how_to_start=HOW_TO_START,
                 listing_path="/api/tags",
+                api_key=api_key,
                 probe_timeout_s=probe_timeout_s,
             )
         )
+
+    @asynccontextmanager
+    async def acquire(
+        self, model: str, caller: str = "", keep_alive_s: float | None = None
+    ) -> AsyncIterator[Lease]:
+        """Hands out its address; how long the model stays is told after the request, by a call of its own."""
+        async with super().acquire(model, caller) as lease:
+            yield lease
+        if keep_alive_s is not None:
+            await self.load(model, keep_alive_s)
 
     async def load(self, model: str, keep_alive_s: float | None = None) -> None:
         """Loads a model, as a request without a prompt.
@@ -87,7 +101,8 @@ class OllamaEngine(OpenAIEngine):
 
     async def unload(self, model: str) -> None:
         """Frees the model's memory, as an empty request that keeps it for no time."""
-        await self._ask("POST", "/api/generate", {"model": model, "keep_alive": 0, "stream": False})
+        with suppress(ModelNotFound):
+            await self._ask("POST", "/api/generate", {"model": model, "keep_alive": 0, "stream": False})
 
     async def show(self, model: str) -> ModelDetail:
         """Tells what Ollama tells of a model.
@@ -151,6 +166,7 @@ class OllamaEngine(OpenAIEngine):
                 self.name,
                 ModelState.LOADED if tag.name in loaded else ModelState.AVAILABLE,
                 size_bytes=tag.size,
+                kind=_kind(tag.details),
             )
             for tag in tags
         ]
@@ -182,3 +198,12 @@ class OllamaEngine(OpenAIEngine):
             return shape.model_validate_json(body)
         except ValidationError as error:
             raise UpstreamError("ollama answered with something that makes no sense.") from error
+
+
+def _kind(details: _Details) -> ModelKind:
+    return ModelKind(
+        format=details.format,
+        architecture=details.family,
+        parameters=details.parameter_size,
+        quantisation=details.quantization_level,
+    )

@@ -100,9 +100,11 @@ class OpenAIEngine:
         return listed
 
     @asynccontextmanager
-    async def acquire(self, model: str, caller: str = "") -> AsyncIterator[Lease]:
+    async def acquire(
+        self, model: str, caller: str = "", keep_alive_s: float | None = None
+    ) -> AsyncIterator[Lease]:
         """Hands out the upstream's address; it loads, unloads and queues by itself."""
-        del caller
+        del caller, keep_alive_s
         yield Lease(self._upstream.base_url, model, self._headers(), self._upstream.silent_s)
 
     async def load(self, model: str, keep_alive_s: float | None = None) -> None:

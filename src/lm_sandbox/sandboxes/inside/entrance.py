@@ -32,7 +32,14 @@ NO_MORE = "The sandbox takes no more commands; make a new one."
 
 LIST_S = 10.0
 # Before the names of programs, in what the launcher keeps.
-PROCESS, STDIN = "process/", "stdin/"
+ZYGOTE, PROCESS, STDIN = "zygote", "process/", "stdin/"
+# Before all of those of a sandbox's own root.
+ROOT = "root/"
+
+
+def place_of(name: str, *, root: bool) -> str:
+    """Returns where the launcher keeps it."""
+    return ROOT + name if root else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,7 @@ class Identity:
         cgroups: Folders of the control groups to join.
         rlimits: By their names in `resource`.
         env: Variables of every command.
+        capabilities: The numbers of those that it keeps, in the sandbox's own user namespace.
     """
 
     sandbox: str
@@ -56,6 +64,12 @@ class Identity:
     cgroups: tuple[str, ...]
     rlimits: Mapping[str, int]
     env: Mapping[str, str]
+    capabilities: tuple[int, ...] = ()
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it is the sandbox's own root."""
+        return self.uid == 0
 
     def order(self) -> Message:
         """Writes it for the launcher."""
@@ -67,6 +81,8 @@ class Identity:
             "cgroups": list(self.cgroups),
             "rlimits": dict(self.rlimits),
             "env": dict(self.env),
+            "capabilities": list(self.capabilities),
+            "place": place_of(ZYGOTE, root=self.is_root),
         }
 
 
@@ -167,21 +183,23 @@ class Entrance:
         self._zygote.close()
         self._lose_all(alive=False)
 
-    async def adopt(self, zygote: int, kept: Iterable[Kept]) -> dict[str, ConfinedProcess]:
-        """Takes over a zygote and those of its programs that have names; ends the others.
+    async def adopt(self, kept: Mapping[str, Kept]) -> dict[str, ConfinedProcess]:
+        """Takes over its zygote, if there is one, and those of its programs that have names; ends the others.
 
         Raises:
             DriverUnavailable: the launcher is gone.
         """
         named: dict[str, ConfinedProcess] = {}
-        found = {one.name: one for one in kept}
-        for place, one in found.items():
-            if place.startswith(PROCESS):
+        zygote = kept.get(self._place(ZYGOTE))
+        if zygote is None:
+            return named
+        for place, one in kept.items():
+            if place.startswith(self._place(PROCESS)):
                 note = json.loads(one.note)
-                stdin = found.get(STDIN + note["name"])
+                stdin = kept.get(self._place(STDIN) + note["name"])
                 ends = Ends(one.fds[0], one.fds[1], stdin.fds[0] if stdin else None)
                 named[note["name"]] = self._process(note["number"], ends, note["name"])
-        self._zygote.adopt(zygote)
+        self._zygote.adopt(zygote.fds[0])
         running = await self._list()
         known = set(self._running)
         for number, pid in running:
@@ -224,8 +242,8 @@ class Entrance:
         process = ConfinedProcess(
             ends,
             self._reins(number),
-            on_close=partial(forget, PROCESS + name) if name else None,
-            on_stdin_close=partial(forget, STDIN + name) if name else None,
+            on_close=partial(forget, self._place(PROCESS) + name) if name else None,
+            on_stdin_close=partial(forget, self._place(STDIN) + name) if name else None,
         )
         self._running[number] = process
         return process
@@ -234,8 +252,11 @@ class Entrance:
         sandbox, note = self._identity.sandbox, json.dumps({"name": name, "number": number})
         # Apart, because its end has to be seen when it is closed.
         if ends.stdin is not None:
-            await self._launcher.keep(sandbox, STDIN + name, note, [ends.stdin])
-        await self._launcher.keep(sandbox, PROCESS + name, note, [ends.stdout, ends.stderr])
+            await self._launcher.keep(sandbox, self._place(STDIN) + name, note, [ends.stdin])
+        await self._launcher.keep(sandbox, self._place(PROCESS) + name, note, [ends.stdout, ends.stderr])
+
+    def _place(self, name: str) -> str:
+        return place_of(name, root=self._identity.is_root)
 
     async def _open_terminal(self, zygote: Channel, spec: TerminalSpec) -> ConfinedTerminal:
         number = next(self._numbers)

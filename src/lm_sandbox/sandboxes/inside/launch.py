@@ -82,8 +82,7 @@ class Launcher:
 
     async def __aenter__(self) -> Self:
         self.bpf = memory_file("seccomp", build_filter())
-        self.keeper = memory_file("keeper", await anyio.Path(BASH).read_bytes())
-        os.fchmod(self.keeper, EXECUTE_ONLY)
+        self.keeper = executable("keeper", await anyio.Path(BASH).read_bytes())
         ours = await anyio.to_thread.run_sync(take_over, self._recovery.folder) if self._recovery else None
         if ours is None:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -174,6 +173,13 @@ def memory_file(name: str, content: bytes) -> int:
     fd = os.memfd_create(name)
     os.write(fd, content)
     os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def executable(name: str, content: bytes) -> int:
+    """Returns a descriptor of a program in memory that everybody may run and nobody may read."""
+    fd = memory_file(name, content)
+    os.fchmod(fd, EXECUTE_ONLY)
     return fd
 
 

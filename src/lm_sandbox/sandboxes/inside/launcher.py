@@ -14,6 +14,7 @@ Otherwise everything that was started is killed, its cgroups are removed, and th
 
 import array
 import ctypes
+import errno
 import fcntl
 import gc
 import json
@@ -28,6 +29,7 @@ from collections.abc import Callable
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+import overlays  # type: ignore[import-not-found]
 import sockets  # type: ignore[import-not-found]
 import zygote  # type: ignore[import-not-found]
 from file_agent.serving import FileAgent  # type: ignore[import-not-found]
@@ -44,6 +46,8 @@ MESSAGE_BYTES = 256 * 1024
 PATIENCE = 200
 NAMES_AT_ONCE = 500
 MAX_FDS = 32
+# Which of the descriptors for bwrap is the one that it tells its child's number by.
+INFO = 2
 PR_SET_PDEATHSIG = 1
 CLONE_NEWNS = 0x00020000
 MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 2, 4, 0x4000, 0x40000
@@ -62,7 +66,7 @@ class Launcher:
         self.kept: dict[str, dict[str, tuple[str, list[int]]]] = {}
         self.inits: dict[str, int] = {}
         self.cgroups: dict[str, list[str]] = {}
-        self.zygotes: dict[str, int] = {}
+        self.zygotes: dict[str, dict[str, int]] = {}
         self.file_agents: dict[str, int] = {}
         self.monitors: dict[str, int] = {}
 
@@ -167,7 +171,7 @@ class Launcher:
         pid = os.fork()
         if pid == 0:
             _child(lambda: zygote.run(LIBC, request, sock, init, bpf))
-        self.zygotes[request["sandbox"]] = pid
+        self.zygotes.setdefault(request["sandbox"], {})[request["place"]] = pid
         return {"pid": pid}
 
     def do_sockets(self, request: Message, fds: list[int]) -> Message:
@@ -177,6 +181,15 @@ class Launcher:
         if pid == 0:
             _child(lambda: sockets.run(LIBC, request, reply, network))
         return {"pid": pid}
+
+    def do_refresh(self, request: Message, fds: list[int]) -> Message:
+        """Forgets what is remembered of overlays; descriptor: the mount namespace that they are in."""
+        pid = os.fork()
+        if pid == 0:
+            _child(lambda: overlays.refresh(LIBC, request, fds[0]))
+        if os.waitpid(pid, 0)[1] != 0:
+            raise OSError(errno.EIO, "")
+        return {}
 
     def do_files(self, request: Message, fds: list[int]) -> Message:
         """Forks a file agent; descriptors: as for a zygote."""
@@ -220,9 +233,9 @@ class Launcher:
         for sandbox in sandboxes:
             if sandbox in self.inits:
                 _quietly(signal.pidfd_send_signal, self.inits[sandbox], signal.SIGKILL)
-            for known in (self.zygotes, self.file_agents, self.monitors):
-                if sandbox in known:
-                    _quietly(os.kill, known[sandbox], signal.SIGKILL)
+            ours = [known[sandbox] for known in (self.file_agents, self.monitors) if sandbox in known]
+            for pid in (*ours, *self.zygotes.get(sandbox, {}).values()):
+                _quietly(os.kill, pid, signal.SIGKILL)
         _remove({path for sandbox in sandboxes for path in self.cgroups.get(sandbox, ())})
         for sandbox in sandboxes:
             self.do_forget({"sandbox": sandbox}, [])
@@ -253,6 +266,8 @@ def _become_bwrap(request: Message, fds: list[int]) -> None:
     zygote.join(request["cgroups"])
     if request["storage"]:
         _mount_storage(request)
+    if request.get("system"):
+        fds.append(_mount_system(request, fds[INFO]))
     first = request["first_fd"]
     safe = [fcntl.fcntl(fd, fcntl.F_DUPFD, SAFE_FD) for fd in fds]
     for number, fd in enumerate(safe):
@@ -284,6 +299,16 @@ def _mount_storage(request: Message) -> None:
         os.chown(path, request["uid"], request["uid"])
         if name in {"tmp", "vartmp", "shm"}:
             os.chmod(path, 0o1777)  # noqa: PTH101, S103 - as /tmp is
+
+
+def _mount_system(request: Message, info: int) -> int:
+    """Mounts the root file system; why that cannot be is told where bwrap would tell what it has started."""
+    try:
+        namespace: int = overlays.mount(LIBC, request)
+    except OSError as error:
+        os.write(info, json.dumps({"refused": error.strerror}).encode())
+        raise
+    return namespace
 
 
 def _call(function: Callable[..., object], *arguments: object) -> None:

@@ -20,3 +20,7 @@ FEWEST_FILES = 1024
 # Less than this free at the end of a command means that it met the disk limit.
 FULL_BYTES = 64 * 1024
 FULL_FILES = 4
+# What a sandbox's own root may do, where it has one: with files and processes of the sandbox's own users.
+# CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETFCAP. Ports below 1024 stay the server's.
+ROOT_CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 31)
+ROOT_ENVIRONMENT = {"HOME": "/root", "USER": "root", "LOGNAME": "root"}

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from lm_sandbox.sandboxes.inside.tree import kill_all
 from lm_sandbox.sandboxes.limits import Limit
 from lm_sandbox.sandboxes.process import CommandSpec
 from lm_sandbox.sandboxes.terminal import TerminalSpec
+from lm_sandbox.sandboxes.user import User, refuse_root
 
 END_S = 10.0
 PATH_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -132,8 +133,10 @@ class Occupied:
 
         Raises:
             SandboxFailed: the sandbox is dead.
+            Unsupported: it has no root of its own.
         """
-        return await self._entrance.spawn(replace(command, env={**self.env, **command.env}))
+        entrance = self._entrance_of(command.user)
+        return await entrance.spawn(replace(command, env={**self.env, **command.env}))
 
     async def open_terminal(self, spec: TerminalSpec) -> ConfinedTerminal:
         """Starts a program on a pseudo-terminal.
@@ -142,7 +145,8 @@ class Occupied:
             NoCapacity: the kernel gives no more of them.
             SandboxFailed: the sandbox is dead.
         """
-        return await self._entrance.open_terminal(replace(spec, env={**self.env, **spec.env}))
+        entrance = self._entrance_of(spec.user)
+        return await entrance.open_terminal(replace(spec, env={**self.env, **spec.env}))
 
     async def warm_up(self) -> None:
         """Starts what the first command would have to wait for.
@@ -152,12 +156,14 @@ class Occupied:
         """
         await self._entrance.warm_up()
 
-    async def adopt(self, zygote: int, processes: Iterable[Kept]) -> dict[str, ConfinedProcess]:
-        """Takes over its zygote and its named programs from an earlier server."""
+    async def adopt(self, kept: Mapping[str, Kept]) -> dict[str, ConfinedProcess]:
+        """Takes over its zygotes and its named programs from an earlier server."""
         paused = self._group is not None and self._group.can_freeze and self._group.frozen
         # A halted zygote would tell nothing.
         self.freeze(frozen=False)
-        named = await self._entrance.adopt(zygote, processes)
+        named: dict[str, ConfinedProcess] = {}
+        for entrance in self._entrances():
+            named |= await entrance.adopt(kept)
         if paused:
             await self.set_state(RunState.PAUSED)
         return named
@@ -183,14 +189,12 @@ class Occupied:
     async def save(self, folder: Path) -> int:
         """Copies its files, as they are at one moment, and returns the bytes that takes."""
         async with self._halted():
-            return await anyio.to_thread.run_sync(storage.save, self._root, self.premises.places, folder)
+            return await anyio.to_thread.run_sync(self._save, folder)
 
     async def changes(self, folder: Path) -> list[FileChange]:
         """Tells which files are not as they were saved."""
         async with self._halted():
-            return await anyio.to_thread.run_sync(
-                lambda: list(storage.compare(folder, self._root, self.premises.places))
-            )
+            return await anyio.to_thread.run_sync(self._compare, folder)
 
     async def load(self, folder: Path) -> None:
         """Ends its processes and puts saved files in the place of its own.
@@ -201,8 +205,7 @@ class Occupied:
         if self._group is None:
             raise Unsupported("This host has no control group that says what runs in a sandbox.")
         await self._end_processes()
-        premises = self.premises
-        await anyio.to_thread.run_sync(storage.load, folder, self._root, premises.places, premises.owner)
+        await anyio.to_thread.run_sync(self._load, folder)
 
     @asynccontextmanager
     async def _halted(self) -> AsyncIterator[None]:
@@ -225,7 +228,8 @@ class Occupied:
         ended = await anyio.to_thread.run_sync(kill_all, self.members, self._freeze, self.premises.spared)
         if not ended:
             raise SandboxFailed("The processes of the sandbox do not end; delete it.")
-        self._entrance.stop()
+        for entrance in self._entrances():
+            entrance.stop()
 
     async def stats(self) -> Stats:
         """Tells what it uses now."""
@@ -245,7 +249,8 @@ class Occupied:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._init, signal.SIGKILL)
         self._open_files.close()
-        self._entrance.close()
+        for entrance in self._entrances():
+            entrance.close()
         self.files.close()
         with anyio.move_on_after(END_S):
             await anyio.wait_readable(self._init)
@@ -255,6 +260,23 @@ class Occupied:
 
     def _freeze(self, frozen: bool) -> None:
         self.freeze(frozen=frozen)
+
+    def _entrances(self) -> Sequence[Entrance]:
+        """The ways in, one for each user."""
+        return (self._entrance,)
+
+    def _entrance_of(self, user: User) -> Entrance:
+        refuse_root(user)
+        return self._entrance
+
+    def _save(self, folder: Path) -> int:
+        return storage.save(self._root, self.premises.places, folder)
+
+    def _load(self, folder: Path) -> None:
+        storage.load(folder, self._root, self.premises.places, self.premises.owner)
+
+    def _compare(self, folder: Path) -> list[FileChange]:
+        return list(storage.compare(folder, self._root, self.premises.places))
 
 
 def _in_namespace(init_pid: int) -> list[int]:

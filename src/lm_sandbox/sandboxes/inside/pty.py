@@ -5,6 +5,7 @@ import os
 import signal
 import termios
 from collections.abc import Iterable
+from contextlib import suppress
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
@@ -92,7 +93,9 @@ class ConfinedTerminal(ConfinedProgram):
             await self.aclose()
             # It needs no descriptor, as looking for all the others does.
             await self._reins.signal(signal.SIGKILL, None)
-            await self.kill()
+            # The program itself is gone, also where there is no descriptor to look for what it started.
+            with suppress(OSError):
+                await self.kill()
 
     def _take(self, *sides: int) -> None:
         try:

@@ -102,7 +102,7 @@ class Resident:
         if channel.closed:
             raise SandboxFailed("The sandbox could not be entered; make a new one.")
         if self._kind == "zygote":
-            await self._launcher.keep(self._order["sandbox"], "zygote", "", [ours.fileno()])
+            await self._launcher.keep(self._order["sandbox"], self._order["place"], "", [ours.fileno()])
         return channel
 
     def _on_message(self, message: Message) -> None:

@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,13 @@ from lm_sandbox.sandboxes.driver import ChangeKind, FileChange
 from lm_sandbox.sandboxes.inside.file_agent.paths import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open_at
 
 IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+# How many users a sandbox has, where it has more than one.
+IDS = 65536
+# Whose saved files of such a sandbox are, from its root on: nobody's, on any host.
+SAVED_FIRST = 2_143_000_000
 COPY = ("cp", "--archive", "--sparse=always", "--reflink=auto", "--no-target-directory")
+
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 Places = Mapping[str, str]
 
@@ -52,7 +58,7 @@ class Server:
 
     def put(self, source: str, target: str) -> None:
         """Leaves the files as they are."""
-        _copy(source, target)
+        copy(source, target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class HostUser:
 
     def put(self, source: str, target: str) -> None:
         """Makes the files, then gives them."""
-        _copy(source, target)
+        copy(source, target)
         _give(target, self.uid)
 
 
@@ -80,6 +86,26 @@ class MappedUser:
                   f"--inh-caps={privileges}", f"--ambient-caps={privileges}", "--"]  # fmt: skip
         # From within the target, as that user may not follow the descriptors of the server.
         _run([*become, *COPY, "--no-preserve=ownership", "--", source, "."], folder=target)
+
+
+@dataclass(frozen=True, slots=True)
+class HostRange:
+    """Users of this host that stand for all those inside; saved files belong to a range of nobody's.
+
+    Attributes:
+        first: Root inside.
+    """
+
+    first: int
+
+    def put(self, source: str, target: str) -> None:
+        """Makes the files, then gives each to whom it belongs here."""
+        copy(source, target)
+        _renumber(target, SAVED_FIRST, self.first)
+
+    def take(self, folder: str) -> None:
+        """Takes files that were copied out from the sandbox's users; none changes its user when it is run."""
+        _renumber(folder, self.first, SAVED_FIRST)
 
 
 def open_place(root: int, place: str) -> int:
@@ -105,8 +131,8 @@ def save(root: int, places: Places, folder: Path) -> int:
     folder.mkdir(mode=0o700, parents=True)
     for name, place in places.items():
         with _top(root, place) as top:
-            _copy(top, str(folder / name))
-    return _bytes_taken(folder)
+            copy(top, str(folder / name))
+    return bytes_taken(folder)
 
 
 def load(folder: Path, root: int, places: Places, owner: Owner) -> None:
@@ -123,12 +149,20 @@ def load(folder: Path, root: int, places: Places, owner: Owner) -> None:
     """
     for name, place in places.items():
         with _top(root, place) as top:
-            _empty(top)
-            try:
-                owner.put(str(folder / name), top)
-            except NoCapacity as error:
-                message = "The snapshot does not fit in; raise the sandbox's disk limit."
-                raise SandboxFailed(message) from error
+            empty(top)
+            fill(str(folder / name), top, owner)
+
+
+def fill(source: str, target: str, owner: Owner) -> None:
+    """Copies saved files into an empty folder.
+
+    Raises:
+        SandboxFailed: they do not fit.
+    """
+    try:
+        owner.put(source, target)
+    except NoCapacity as error:
+        raise SandboxFailed("The snapshot does not fit in; raise the sandbox's disk limit.") from error
 
 
 def compare(folder: Path, root: int, places: Places) -> Iterator[FileChange]:
@@ -156,7 +190,13 @@ def _top(root: int, place: str) -> Iterator[str]:
         os.close(fd)
 
 
-def _copy(source: str, target: str) -> None:
+def copy(source: str, target: str) -> None:
+    """Copies a folder's content with all that belongs to it.
+
+    Raises:
+        NoCapacity: there is no room.
+        SandboxFailed: it cannot be done.
+    """
     _run([*COPY, "--", source, target], folder="/")
 
 
@@ -175,16 +215,36 @@ def _run(argv: Sequence[str], *, folder: str) -> None:
         raise SandboxFailed("The files of the sandbox could not be copied.")
 
 
-def _empty(top: str) -> None:
+def empty(top: str, keep: Collection[str] = ()) -> None:
+    """Removes all that is in a folder, but for some folders below, whose content goes; follows no link.
+
+    Raises:
+        SandboxFailed: it cannot be done.
+    """
     try:
-        with os.scandir(top) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path)
-                else:
-                    Path(entry.path).unlink()
+        folder = os.open(top, FOLDER_FLAGS)
+        try:
+            _empty(folder, "", frozenset(keep))
+        finally:
+            os.close(folder)
     except OSError as error:
         raise SandboxFailed("The files of the sandbox could not be removed; delete it.") from error
+
+
+def _empty(folder: int, place: str, kept: frozenset[str]) -> None:
+    with os.scandir(folder) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in found:
+        if not is_folder:
+            os.unlink(name, dir_fd=folder)
+        elif f"{place}{name}" in kept:
+            below = os.open(name, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
+            try:
+                _empty(below, f"{place}{name}/", kept)
+            finally:
+                os.close(below)
+        else:
+            shutil.rmtree(name, dir_fd=folder)
 
 
 def _give(top: str, uid: int) -> None:
@@ -194,7 +254,18 @@ def _give(top: str, uid: int) -> None:
             os.chown(name, uid, uid, dir_fd=fd, follow_symlinks=False)
 
 
-def _bytes_taken(folder: Path) -> int:
+def _renumber(top: str, first: int, new_first: int) -> None:
+    """Gives the files of a range of users to another one, which clears the bits that change the user."""
+    known = range(first, first + IDS)
+    for _, folders, files, fd in os.fwalk(top, follow_symlinks=False):
+        for name in (*folders, *files, "."):
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            ids = [id_ - first + new_first if id_ in known else -1 for id_ in (status.st_uid, status.st_gid)]
+            os.chown(name, *ids, dir_fd=fd, follow_symlinks=False)
+
+
+def bytes_taken(folder: Path) -> int:
+    """Tells how many bytes the files in a folder take."""
     return sum(
         os.stat(name, dir_fd=fd, follow_symlinks=False).st_blocks * 512
         for _, _, files, fd in os.fwalk(folder, follow_symlinks=False)

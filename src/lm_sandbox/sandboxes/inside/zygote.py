@@ -87,7 +87,7 @@ def confine(  # noqa: PLR0913, PLR0917 - what a process of ours is made of
     _close_all_but({sock_fd, oom})
     _limit(request)
     _drop(libc, request)
-    _confine(libc, program)
+    seal(libc, program)
     return oom
 
 
@@ -130,19 +130,33 @@ def _limit(request: Message) -> None:
 
 def _drop(libc: ctypes.CDLL, request: Message) -> None:
     # The bounding set first: leaving root takes the right to drop it.
-    for capability in range(LAST_CAPABILITY + 1):
-        if libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 and ctypes.get_errno() != errno.EINVAL:
-            raise OSError(ctypes.get_errno(), "bounding set")
+    kept = request["capabilities"]
+    drop_bounding(libc, kept)
     uid = request["inner_uid"]
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
+    keep_only(libc, kept)
+
+
+def drop_bounding(libc: ctypes.CDLL, kept: list[int]) -> None:
+    """Lets nothing that is executed later have other capabilities than these."""
+    for capability in set(range(LAST_CAPABILITY + 1)) - set(kept):
+        if libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 and ctypes.get_errno() != errno.EINVAL:
+            raise OSError(ctypes.get_errno(), "bounding set")
+
+
+def keep_only(libc: ctypes.CDLL, kept: list[int]) -> None:
+    """Gives up all capabilities but these, whose numbers are below 32."""
     libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    header = struct.pack("Ii", CAPABILITY_VERSION_3, 0)
-    if libc.capset(header, bytes(24)) != 0:
+    mask = sum(1 << number for number in kept)
+    header, sets = struct.pack("Ii", CAPABILITY_VERSION_3, 0), struct.pack("6I", mask, mask, 0, 0, 0, 0)
+    if libc.capset(header, sets) != 0:
         raise OSError(ctypes.get_errno(), "capset")
 
 
-def _confine(libc: ctypes.CDLL, program: bytes) -> None:
+def seal(libc: ctypes.CDLL, program: bytes) -> None:
+    """Takes on what holds for good: no new privileges, and the system call filter."""
+
     class Program(ctypes.Structure):
         _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 

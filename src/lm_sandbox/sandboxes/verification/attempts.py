@@ -28,10 +28,10 @@ def _writes(path: str) -> str:
 
 
 def _python(code: str) -> str:
-    return f"{PYTHON} - <<'EOF'\n{_PRELUDE}{code}\nEOF"
+    return f"{PYTHON} - <<'EOF'\n{PRELUDE}{code}\nEOF"
 
 
-_PRELUDE = """import ctypes, errno, os, socket, struct, sys
+PRELUDE = """import ctypes, errno, os, socket, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
 def syscall(number, *arguments):
     return libc.syscall(number, *arguments)

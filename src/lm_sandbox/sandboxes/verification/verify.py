@@ -4,7 +4,7 @@ import os
 import platform
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,15 @@ from lm_sandbox.errors import Unsupported
 from lm_sandbox.sandboxes.commands import CommandRequest, CommandResult, run_command
 from lm_sandbox.sandboxes.driver import Enforced, SandboxDriver, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.limits import MIB, Limits
-from lm_sandbox.sandboxes.verification.attempts import CANARY, MACHINE, PYTHON, THROUGH, Attempt
+from lm_sandbox.sandboxes.user import User
+from lm_sandbox.sandboxes.verification.attempts import CANARY, MACHINE, PYTHON, THROUGH, Attempt, attempts_on
+from lm_sandbox.sandboxes.verification.root_attempts import ROOT_ATTEMPTS
 
 SPEC = SandboxSpec(limits=Limits(memory_bytes=192 * MIB, disk_bytes=32 * MIB, pids=64, open_files=128))
+# What the root of a sandbox works on: its own copy of the host's system.
+ROOT_SPEC = SandboxSpec(
+    limits=Limits(memory_bytes=256 * MIB, disk_bytes=128 * MIB, pids=64, open_files=128), image="host"
+)
 ATTEMPT_S = 20.0
 OUTPUT_BYTES = 100_000
 
@@ -74,6 +80,32 @@ def bait() -> Iterator[Host]:
         del os.environ[CANARY]
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Attempts that are made in one sandbox.
+
+    Attributes:
+        spec: What the sandbox is made from.
+        user: As whom they are made.
+        attempts: What is tried.
+    """
+
+    spec: SandboxSpec
+    user: User
+    attempts: Sequence[Attempt]
+
+
+def rounds_on(driver: str, *, images: bool) -> list[Round]:
+    """Lists what is tried on a driver.
+
+    Args:
+        driver: Its name.
+        images: Whether its sandboxes can be made of images of ours, and so have a root.
+    """
+    rounds = [Round(SPEC, User.SANDBOX, attempts_on(driver))]
+    return [*rounds, Round(ROOT_SPEC, User.ROOT, ROOT_ATTEMPTS)] if images else rounds
+
+
 class Verification:
     """One sandbox in which attempts are made.
 
@@ -81,10 +113,14 @@ class Verification:
         driver: A driver that was started.
         host: What the attempts are after.
         sandbox: The id of a sandbox that is made for them.
+        user: As whom they are made.
     """
 
-    def __init__(self, driver: SandboxDriver, host: Host, sandbox: SandboxId) -> None:
+    def __init__(
+        self, driver: SandboxDriver, host: Host, sandbox: SandboxId, user: User = User.SANDBOX
+    ) -> None:
         self._driver = driver
+        self._user = user
         self._host = host
         self._sandbox = sandbox
 
@@ -115,25 +151,30 @@ class Verification:
             max_output_bytes=OUTPUT_BYTES,
             output_limit_bytes=64 * MIB,
             env=env,
+            user=self._user,
         )
         process = await self._driver.spawn(self._sandbox, request.spec())
         return await run_command("verify", process, request)
 
 
 @asynccontextmanager
-async def verification(driver: SandboxDriver) -> AsyncIterator[tuple[Verification, Enforced]]:
+async def verification(
+    driver: SandboxDriver, spec: SandboxSpec = SPEC, user: User = User.SANDBOX
+) -> AsyncIterator[tuple[Verification, Enforced]]:
     """Makes a sandbox for attempts, and tells what holds it.
 
     Args:
         driver: A driver that was started.
+        spec: What the sandbox is made from.
+        user: As whom the attempts are made.
 
     Raises:
         DriverUnavailable: the host refused.
     """
     sandbox = SandboxId(f"sb_{secrets.token_hex(8)}")
     with bait() as host:
-        enforced = await driver.create(sandbox, SPEC)
+        enforced = await driver.create(sandbox, spec)
         try:
-            yield Verification(driver, host, sandbox), enforced
+            yield Verification(driver, host, sandbox, user), enforced
         finally:
             await driver.destroy(sandbox)

@@ -14,7 +14,8 @@ from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.commands import CommandResult
 from lm_sandbox.sandboxes.output import Capture
 from lm_sandbox.sandboxes.sandbox import NewCommand
-from lm_sandbox.surfaces.native.schemas import Body, Env, Folder, Text
+from lm_sandbox.sandboxes.user import User
+from lm_sandbox.surfaces.native.schemas import ABOUT_USER, Body, Env, Folder, Text
 
 
 class Encoding(StrEnum):
@@ -55,6 +56,7 @@ class CommandCreate(Body):
     command: Text | Annotated[list[Text], Field(min_length=1)] = Field(examples=["echo hi"])
     cwd: Folder = "/workspace"
     env: Env = Field(default_factory=dict)
+    user: User = Field(User.SANDBOX, description=ABOUT_USER)
     stdin: str | None = None
     keep_stdin_open: bool = Field(False, description="more input may follow by .../stdin")
     timeout_s: float | None = Field(None, gt=0, description="wall time, in seconds")
@@ -82,6 +84,7 @@ class CommandCreate(Body):
             detach=self.detach,
             lasting=self.background,
             checkpoint=checkpoint,
+            user=self.user,
         )
 
 

@@ -17,6 +17,7 @@ Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w][\w .:@
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 EnvValue = Annotated[str, Field(max_length=32_768, pattern=r"^[^\x00]*$")]
 Env = Annotated[dict[EnvName, EnvValue], Field(max_length=256)]
+ABOUT_USER = "`root` is root of the sandbox only, which must have an image"
 Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86400)]
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
@@ -105,7 +106,7 @@ class SandboxCreate(Body):
     limits: LimitsBody | None = None
     snapshot: str | None = Field(None, description="the snapshot whose files it starts with")
     image: Annotated[Text, Field(max_length=512)] | None = Field(
-        None, description="its root file system, where the driver takes images"
+        None, description="its root file system, by name; a snapshot brings its own"
     )
     idle_timeout_s: Seconds | None = Field(None, description="deleted after so long without use")
     max_age_s: Seconds | None = Field(None, description="deleted so long after it was made")

@@ -12,11 +12,12 @@ from lm_sandbox.sandboxes.commands import CommandResult
 from lm_sandbox.sandboxes.sandbox import NewCommand
 from lm_sandbox.sandboxes.shell import Shell, Survival
 from lm_sandbox.sandboxes.shells import NewShell
+from lm_sandbox.sandboxes.user import User
 from lm_sandbox.surfaces.deps import Deps, SandboxCaller
 from lm_sandbox.surfaces.errors import problem, route_class
 from lm_sandbox.surfaces.native.command_schemas import CommandDetail, CommandOut, Encoding
 from lm_sandbox.surfaces.native.commands import EVENTS, attended
-from lm_sandbox.surfaces.native.schemas import Body, Env, Folder, Text
+from lm_sandbox.surfaces.native.schemas import ABOUT_USER, Body, Env, Folder, Text
 from lm_sandbox.surfaces.streams import PushResponse, while_connected
 
 ROUTER = APIRouter(
@@ -29,6 +30,7 @@ class ShellCreate(Body):
 
     cwd: Folder = "/workspace"
     env: Env = Field(default_factory=dict)
+    user: User = Field(User.SANDBOX, description=ABOUT_USER)
 
 
 class ShellOut(BaseModel):
@@ -95,7 +97,7 @@ Found = Annotated[Shell, Depends(find_shell)]
 @ROUTER.post("", status_code=201)
 async def create_shell(sandbox_id: str, body: ShellCreate, caller: SandboxCaller, deps: Deps) -> ShellOut:
     """Starts a bash that stays; `{}` takes every default."""
-    return ShellOut.of(await deps.shells.open(caller, sandbox_id, NewShell(body.cwd, body.env)))
+    return ShellOut.of(await deps.shells.open(caller, sandbox_id, NewShell(body.cwd, body.env, body.user)))
 
 
 @ROUTER.get("")

@@ -28,6 +28,7 @@ class SnapshotOut(BaseModel):
     id: str
     name: str
     sandbox: str = Field(description="what it was made of, which may be gone")
+    image: str | None = Field(description="what its files are on top of; null for the server's default")
     size_bytes: int
     created_at: datetime
 
@@ -38,6 +39,7 @@ class SnapshotOut(BaseModel):
             id=snapshot.id,
             name=snapshot.name,
             sandbox=snapshot.sandbox,
+            image=snapshot.image,
             size_bytes=snapshot.size_bytes,
             created_at=snapshot.created_at,
         )

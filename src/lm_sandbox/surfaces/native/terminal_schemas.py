@@ -11,8 +11,9 @@ from lm_sandbox.errors import Invalid, LmSandboxError
 from lm_sandbox.sandboxes.terminal import TerminalSize
 from lm_sandbox.sandboxes.terminal_book import LiveTerminal
 from lm_sandbox.sandboxes.terminals import NewTerminal
+from lm_sandbox.sandboxes.user import User
 from lm_sandbox.surfaces.errors import failure_of
-from lm_sandbox.surfaces.native.schemas import Body, Env, Text
+from lm_sandbox.surfaces.native.schemas import ABOUT_USER, Body, Env, Text
 
 Count = Annotated[int, Field(ge=1, le=1000)]
 
@@ -35,11 +36,13 @@ class TerminalCreate(Body):
     )
     cwd: str = Field("/workspace", pattern=r"^/[^\x00]*$", max_length=4096)
     env: Env = Field(default_factory=dict, description="TERM is xterm-256color unless it is here")
+    user: User = Field(User.SANDBOX, description=ABOUT_USER)
 
     def to_new(self) -> NewTerminal:
         """Returns what the service takes."""
         command = tuple(self.command) if isinstance(self.command, list) else self.command
-        return NewTerminal(command, self.cwd, self.env, TerminalSize(self.rows, self.columns))
+        size = TerminalSize(self.rows, self.columns)
+        return NewTerminal(command, self.cwd, self.env, size, self.user)
 
 
 class TerminalPatch(Body):

@@ -2,30 +2,20 @@
 
 import time
 from secrets import token_hex
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from lm_sandbox.agent.conversations import conversation_key
-from lm_sandbox.agent.events import (
-    AnswerDelta,
-    CommandFinished,
-    EndReason,
-    Event,
-    ReasoningDelta,
-    RunResult,
-)
+from lm_sandbox.agent.events import EndReason, Event, ReasoningDelta, RunResult
 from lm_sandbox.agent.request import RunRequest, Shell
 from lm_sandbox.agent.tools import describe_network
-from lm_sandbox.agent.transcript import render_step
 from lm_sandbox.errors import NotHonoured
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
 from lm_sandbox.surfaces.errors import failure_of, route_class
+from lm_sandbox.surfaces.generation import BASH_SUFFIX, as_markdown, base_name, conversation_sandbox
 from lm_sandbox.surfaces.openai.errors import error_body, openai_error
 from lm_sandbox.surfaces.openai.messages import ChatRequest, refuse_far_pictures, to_items, to_messages
-from lm_sandbox.surfaces.openai.models import BASH_SUFFIX
 from lm_sandbox.surfaces.openai.passthrough import pass_through
 from lm_sandbox.surfaces.openai.responses.draft import Draft, result_of
 from lm_sandbox.surfaces.openai.responses.making import Making
@@ -63,9 +53,10 @@ async def chat_completions(body: ChatRequest, request: Request, caller: ModelCal
     how the conversation opened.
     """
     refuse_far_pictures(body.messages)
-    if not body.model.endswith(BASH_SUFFIX):
+    model = base_name(body.model)
+    if model is None:
         return await pass_through(request, deps, body.model, "/v1/chat/completions", caller)
-    making = await _prepare(body, caller, deps)
+    making = await _prepare(body, model, caller, deps)
     writer = _ChatWriter(body.model)
     headers = {RUN_HEADER: making.draft.id} if making.draft.request.stored else {}
     if body.stream:
@@ -75,7 +66,7 @@ async def chat_completions(body: ChatRequest, request: Request, caller: ModelCal
     reasoning: list[str] = []
 
     async def emit(event: Event) -> None:
-        text.append(_as_markdown(event))
+        text.append(as_markdown(event))
         reasoning.append(event.text if isinstance(event, ReasoningDelta) else "")
 
     await while_connected(request, lambda: making.make(emit=emit))
@@ -83,20 +74,15 @@ async def chat_completions(body: ChatRequest, request: Request, caller: ModelCal
     return JSONResponse(whole, headers=headers)
 
 
-async def _prepare(body: ChatRequest, caller: Principal, deps: Services) -> Making:
+async def _prepare(body: ChatRequest, model: str, caller: Principal, deps: Services) -> Making:
     extra = body.model_extra or {}
     for name in REFUSED:
         if extra.get(name) not in (None, [], 1, False, {"type": "text"}):
             raise NotHonoured(f"{name} cannot be used with a {BASH_SUFFIX} model.", field=name)
-    model = body.model.removesuffix(BASH_SUFFIX)
     await deps.models.resolve(model)
     messages = to_messages(body.messages)
-    # Without its own name a conversation is known by its opening, as clients send all of it again.
     named = (body.metadata or {}).get("conversation") or body.user
-    opening = [(m.role, m.content) for m in messages if m.role in {"system", "user"}]
-    key = conversation_key(caller, str(named or [*opening[:1], _first_user(opening)]))
-    continues = bool(named) or any(message.role == "assistant" for message in messages)
-    sandbox = await deps.conversations.sandbox(caller, key, new=not continues)
+    sandbox = await conversation_sandbox(deps, caller, messages, named)
     run = RunRequest(
         model=model,
         messages=messages,
@@ -109,23 +95,11 @@ async def _prepare(body: ChatRequest, caller: Principal, deps: Services) -> Maki
     return Making(Draft(asked), run, caller, deps)
 
 
-def _first_user(opening: list[tuple[Any, str | None]]) -> str | None:
-    return next((content for role, content in opening if role == "user"), None)
-
-
-def _as_markdown(event: Event) -> str:
-    if isinstance(event, AnswerDelta):
-        return event.text
-    if isinstance(event, CommandFinished):
-        return render_step(event.command, event.told)
-    return ""
-
-
 async def _stream(making: Making, writer: "_ChatWriter", write: Write, usage_wanted: bool) -> None:
     async def emit(event: Event) -> None:
         if isinstance(event, ReasoningDelta):
             await write(sse(writer.chunk({"reasoning_content": event.text})))
-        elif text := _as_markdown(event):
+        elif text := as_markdown(event):
             await write(sse(writer.chunk({"content": text})))
 
     await write(sse(writer.chunk({"role": "assistant", "content": ""})))

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lm_sandbox.agent.transcript import parse
 from lm_sandbox.errors import Invalid, NotHonoured
-from lm_sandbox.models.chat import ChatMessage, Role, ToolCall
+from lm_sandbox.models.chat import ChatMessage, Image, Role, ToolCall
 from lm_sandbox.surfaces.openai.responses.input_items import (
     FunctionCallItem,
     FunctionOutputItem,
@@ -150,5 +150,6 @@ def _convert(index: int, message: MessageIn) -> list[ChatMessage]:
         ToolCall(call.id, call.function.name, call.function.arguments) for call in message.tool_calls or ()
     )
     parts = message.content if isinstance(message.content, list) else ()
-    images = tuple(part.picture for part in parts if part.picture is not None)
+    end = len(text or "")
+    images = tuple(Image(part.picture, end) for part in parts if part.picture is not None)
     return [ChatMessage(role, text, calls, message.tool_call_id, images)]

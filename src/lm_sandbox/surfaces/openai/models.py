@@ -8,18 +8,21 @@ from lm_sandbox.models.engine import Model
 from lm_sandbox.models.registry import public_names
 from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
 from lm_sandbox.surfaces.errors import route_class
+from lm_sandbox.surfaces.generation import BASH_SUFFIX, base_name
 from lm_sandbox.surfaces.openai.errors import openai_error
 
 ROUTER = APIRouter(prefix="/v1/models", tags=["openai"], route_class=route_class(openai_error))
 
-BASH_SUFFIX = "+bash"
-
 
 class ModelOut(BaseModel):
-    """A model; the fields after `owned_by` are ours."""
+    """A model; the fields from `state` on are ours."""
 
     id: str
     object: str = "model"
+    # What Anthropic's clients, which ask at the same address, look at.
+    type: str = "model"
+    display_name: str
+    created_at: str = "1970-01-01T00:00:00Z"
     created: int = 0
     owned_by: str
     state: str
@@ -34,6 +37,9 @@ class ModelList(BaseModel):
 
     object: str = "list"
     data: list[ModelOut]
+    has_more: bool = False
+    first_id: str | None
+    last_id: str | None
 
 
 @ROUTER.get("")
@@ -47,14 +53,15 @@ async def list_models(caller: ModelCaller, deps: Deps) -> ModelList:
         for name, model in zip(public_names(models), models, strict=True)
         for suffix in ("", BASH_SUFFIX)
     ]
-    return ModelList(data=rows)
+    first, last = (rows[0].id, rows[-1].id) if rows else (None, None)
+    return ModelList(data=rows, first_id=first, last_id=last)
 
 
 @ROUTER.get("/{name:path}")
 async def get_model(name: str, caller: ModelCaller, deps: Deps) -> ModelOut:
     """Tells about one model."""
     del caller
-    _, model = await deps.models.resolve(name.removesuffix(BASH_SUFFIX))
+    _, model = await deps.models.resolve(base_name(name) or name)
     return _render(model, name, default=model == await _default(deps))
 
 
@@ -69,6 +76,7 @@ async def _default(deps: Services) -> Model | None:
 def _render(model: Model, name: str, *, default: bool) -> ModelOut:
     return ModelOut(
         id=name,
+        display_name=name,
         owned_by=model.engine,
         state=model.state,
         reason=model.reason or None,

@@ -9,8 +9,8 @@ from lm_sandbox.errors import NotHonoured
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
 from lm_sandbox.surfaces.errors import route_class
+from lm_sandbox.surfaces.generation import BASH_SUFFIX
 from lm_sandbox.surfaces.openai.errors import openai_error
-from lm_sandbox.surfaces.openai.models import BASH_SUFFIX
 from lm_sandbox.surfaces.openai.passthrough import pass_through
 
 ROUTER = APIRouter(prefix="/v1", tags=["openai"], route_class=route_class(openai_error))

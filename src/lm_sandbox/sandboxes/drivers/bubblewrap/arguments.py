@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lm_sandbox.sandboxes.drivers.bubblewrap.system import System
 from lm_sandbox.sandboxes.inside.layout import HOME, MASKED_PROC, SANDBOX_UID, WORKSPACE
 
 # Writable places, all on the one tmpfs that the disk limit sizes.
@@ -88,14 +89,47 @@ def sandbox_arguments(host: HostView, *, storage: str | None, disk_bytes: int, f
     ]
 
 
+def system_arguments(host: HostView, system: System, *, storage: str, first_fd: int) -> list[str]:
+    """Returns the options of `bwrap` for a sandbox with a root file system of its own.
+
+    Descriptors are expected from `first_fd` on: the filter, the info pipe; and `first_fd + 4` is the
+    user namespace of the sandbox's users.
+
+    Args:
+        host: What is there.
+        system: What is mounted as the root file system.
+        storage: The folder below which it is mounted for this sandbox, with the writable places.
+        first_fd: The number of the first descriptor.
+    """
+    mounts: list[str] = []
+    for number, overlay in enumerate(system.overlays):
+        mounts += ["--bind", f"{storage}/system/{number}/root", overlay.at]
+    return [
+        *("--userns", str(first_fd + 4), *_others()),
+        *("--seccomp", str(first_fd), "--info-fd", str(first_fd + 1)),
+        *mounts,
+        *("--proc", "/proc", "--dev", "/dev"),
+        *_masks(host),
+        # Its root owns the settings of its network.
+        *("--ro-bind", "/proc/sys", "/proc/sys"),
+        *_writable(storage, 0),
+        *("--remount-ro", "/dev"),
+        *("--chdir", WORKSPACE),
+    ]
+
+
 def _namespaces(host: HostView) -> list[str]:
-    flags = [
-        *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
+    flags = ["--unshare-user", *_others()]
+    return [*flags, "--disable-userns"] if host.disable_userns else flags
+
+
+def _others() -> list[str]:
+    return [
+        *("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
         *("--unshare-cgroup", "--die-with-parent", "--as-pid-1", "--new-session", "--clearenv"),
         *("--cap-drop", "ALL", "--hostname", "sandbox"),
         *("--uid", str(SANDBOX_UID), "--gid", str(SANDBOX_UID)),
     ]
-    return [*flags, "--disable-userns"] if host.disable_userns else flags
 
 
 def _system(host: HostView) -> list[str]:

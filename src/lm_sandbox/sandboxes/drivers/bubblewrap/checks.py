@@ -1,6 +1,7 @@
 """What this host gives and what it lacks, with the fix for each."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -29,6 +30,11 @@ CONTAINER_FIX = (
     "In Docker, start the container with --security-opt seccomp=unconfined "
     "--security-opt systempaths=unconfined (and apparmor=unconfined where AppArmor is on)"
 )
+ONLY_ROOT = (
+    "A sandbox with an image has users of its own, which only a server that runs as root can give it; "
+    "leave the image out, run the server as root, or take the docker driver"
+)
+IMAGES_SINCE = (5, 19)
 ATTEMPT = (
     "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--cap-drop",
     "ALL", "--uid", "1000", "--gid", "1000", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin",
@@ -50,6 +56,7 @@ def check_host(*, require_cgroups: bool = True) -> list[Check]:
         _filter(),
         _cgroups(required=require_cgroups),
         _cpu_controller(),
+        _images(),
     ]
 
 
@@ -147,6 +154,22 @@ def _cpu_controller() -> Check:
         return Check(name, ok=True, detail="CPU time can be limited", required=False)
     detail = "CPU time of sandboxes is not limited"
     return Check(name, ok=False, detail=detail, fix=CPU_FIX, required=False)
+
+
+def obstacle_to_images() -> str | None:
+    """Says why sandboxes can have no images on this host, with the remedy; None where they can."""
+    if os.geteuid() != 0:
+        return ONLY_ROOT
+    if tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2]) < IMAGES_SINCE:
+        return "Images need a kernel that can mount with other ids below an overlay: Linux 5.19 or newer"
+    return None
+
+
+def _images() -> Check:
+    name, obstacle = "images", obstacle_to_images()
+    if obstacle is not None:
+        return Check(name, ok=False, detail="sandboxes have no images", fix=obstacle, required=False)
+    return Check(name, ok=True, detail="sandboxes with systems that they can write to", required=False)
 
 
 def _cgroups(*, required: bool) -> Check:

@@ -14,7 +14,9 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.checks import DELEGATE_FIX, check_h
 from lm_sandbox.sandboxes.drivers.bubblewrap.maker import Maker
 from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox
 from lm_sandbox.sandboxes.drivers.bubblewrap.succession import Succession
-from lm_sandbox.sandboxes.drivers.bubblewrap.uids import UidPool
+from lm_sandbox.sandboxes.drivers.bubblewrap.system import System
+from lm_sandbox.sandboxes.drivers.bubblewrap.systems import ImagePlaces, Systems
+from lm_sandbox.sandboxes.drivers.bubblewrap.uids import Leases
 from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm, WarmPool
 from lm_sandbox.sandboxes.inside import cgroups
 from lm_sandbox.sandboxes.inside.launch import Launcher, Recovery
@@ -29,20 +31,31 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
             held by rlimits, which know only single processes, and CPU time is not held at all.
         warm: How many sandboxes are made before anybody asks for them, and from what; None for none.
         recovery: How another server finds the sandboxes when this one is killed; None ends them with it.
+        images: What sandboxes can be made of beside the host's own system, read-only; None for nothing.
+        default_image: What they are made of that name no image; None for the host's own system, read-only.
     """
 
     name = "bubblewrap"
 
     def __init__(
-        self, *, require_cgroups: bool = True, warm: Warm | None = None, recovery: Recovery | None = None
+        self,
+        *,
+        require_cgroups: bool = True,
+        warm: Warm | None = None,
+        recovery: Recovery | None = None,
+        images: ImagePlaces | None = None,
+        default_image: str | None = None,
     ) -> None:
         super().__init__()
+        self._images = images
+        self._default_image = default_image
+        self._systems: Systems | None = None
         self._require_cgroups = require_cgroups
         self._warm = warm
         self._root = os.geteuid() == 0
         self._launcher = Launcher(recovery)
-        self._uids = UidPool()
-        self._succession = Succession(self._launcher, self._uids if self._root else None)
+        self._leases = Leases()
+        self._succession = Succession(self._launcher, self._leases if self._root else None)
         self._groups: cgroups.Hierarchy | None = None
         self._maker: Maker | None = None
         self._pool: WarmPool | None = None
@@ -64,12 +77,13 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
         async with AsyncExitStack() as exits:
             self._groups = await anyio.to_thread.run_sync(self._prepare_cgroups)
             exits.callback(self._remove_cgroups)
-            exits.callback(self._uids.close)
+            exits.callback(self._leases.close)
             await exits.enter_async_context(self._launcher)
-            uids = self._uids if self._root else None
-            self._maker = await anyio.to_thread.run_sync(Maker, self._launcher, uids, self._groups)
+            leases = self._leases if self._root else None
+            self._maker = await anyio.to_thread.run_sync(Maker, self._launcher, leases, self._groups)
+            self._systems = Systems(self._images, self._maker.host) if self._images else None
             exits.push_async_callback(self._destroy_all)
-            if self._warm is not None:
+            if self._warm is not None and self._default_image is None:
                 self._pool = await exits.enter_async_context(WarmPool(self._maker, self._warm))
             self._exits = exits.pop_all()
         return self
@@ -79,10 +93,11 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
 
     async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:
         """Makes a sandbox that is ready for commands, or takes one that was made before."""
-        if spec.image is not None:
-            raise Invalid("bubblewrap starts from the host's own system; leave the image out.", field="image")
-        made = self._pool.take(spec) if self._pool else None
-        if made is None:
+        image = spec.image or self._default_image
+        made: BubblewrapSandbox | None
+        if image is not None:
+            made = await self._made_by().make_on(await self._system(image), sandbox, spec)
+        elif (made := self._pool.take(spec) if self._pool else None) is None:
             made = await self._made_by().make(sandbox, spec)
         self._sandboxes[sandbox] = made
         await self._succession.hand_down(sandbox, made, spec)
@@ -99,6 +114,11 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
         made = self._sandboxes.pop(sandbox, None)
         if made is not None:
             await self._made_by().unmake(made)
+
+    async def _system(self, image: str) -> System:
+        if self._systems is None:
+            raise Invalid("This server has no images; leave the image out.", field="image")
+        return await anyio.to_thread.run_sync(self._systems.find, image)
 
     def _made_by(self) -> Maker:
         if self._maker is None:

@@ -1,10 +1,13 @@
 """One sandbox: its init, its cgroups, its storage, and the way in."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.driver import FileChange, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import WRITABLE
 from lm_sandbox.sandboxes.drivers.bubblewrap.enforced import describe
+from lm_sandbox.sandboxes.drivers.bubblewrap.layers import check_label
 from lm_sandbox.sandboxes.inside.cgroups import Group
 from lm_sandbox.sandboxes.inside.entrance import ALL_NAMESPACES, Identity
 from lm_sandbox.sandboxes.inside.launch import Launcher
@@ -41,16 +44,29 @@ class BubblewrapSandbox(Occupied):
         uid: Its host user, or None for the server's own.
         enforced: What holds it.
         holding: The same, by its handles.
+        identity: What a command in it becomes.
 
     Args:
         sandbox: Its id.
         spec: What it was made from.
         holding: What holds it; owned from now on.
         launcher: Forks its zygote.
+        image_env: Variables of every command that its image has.
+        label: What its files are on top of; None for the host's own system.
     """
 
-    def __init__(self, sandbox: SandboxId, spec: SandboxSpec, holding: Holding, launcher: Launcher) -> None:
+    def __init__(  # noqa: PLR0913 - what it is made from, and what an image adds
+        self,
+        sandbox: SandboxId,
+        spec: SandboxSpec,
+        holding: Holding,
+        launcher: Launcher,
+        *,
+        image_env: Mapping[str, str] | None = None,
+        label: str | None = None,
+    ) -> None:
         self.uid = holding.uid
+        self._label = label
         self.enforced = describe(spec.limits, uid=holding.uid, group=holding.group)
         self.holding = holding
         premises = Premises(
@@ -64,7 +80,22 @@ class BubblewrapSandbox(Occupied):
             # All others of its cgroups end when it is stopped: its own processes, and ours that serve it.
             spared=frozenset({holding.init_pid, parent_of(holding.init_pid)}),
         )
-        super().__init__(_identity(sandbox, spec, holding), premises, launcher, spec.env)
+        self.identity = _identity(sandbox, spec, holding, image_env or {})
+        super().__init__(self.identity, premises, launcher, spec.env)
+
+    async def load(self, folder: Path) -> None:
+        """Ends its processes and puts saved files in the place of its own.
+
+        Raises:
+            Conflict: they are of a sandbox with another image.
+        """
+        check_label(folder, self._label)
+        await super().load(folder)
+
+    async def changes(self, folder: Path) -> list[FileChange]:
+        """Tells which files are not as they were saved; raises as `load` does."""
+        check_label(folder, self._label)
+        return await super().changes(folder)
 
     async def end(self) -> None:
         """Kills everything in it and removes what it had."""
@@ -73,7 +104,9 @@ class BubblewrapSandbox(Occupied):
             await self.holding.group.remove_when_empty()
 
 
-def _identity(sandbox: SandboxId, spec: SandboxSpec, holding: Holding) -> Identity:
+def _identity(
+    sandbox: SandboxId, spec: SandboxSpec, holding: Holding, image_env: Mapping[str, str]
+) -> Identity:
     limits = spec.limits
     rlimits = {"RLIMIT_NOFILE": limits.open_files}
     if holding.group is None:
@@ -85,5 +118,5 @@ def _identity(sandbox: SandboxId, spec: SandboxSpec, holding: Holding) -> Identi
         namespaces=ALL_NAMESPACES,
         cgroups=tuple(holding.group.paths) if holding.group else (),
         rlimits=rlimits,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **image_env},
     )

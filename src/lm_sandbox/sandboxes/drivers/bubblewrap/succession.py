@@ -3,22 +3,24 @@
 import json
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.drivers.bubblewrap.layered import LayeredSandbox, Written
 from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox, Holding
-from lm_sandbox.sandboxes.drivers.bubblewrap.uids import UidPool
+from lm_sandbox.sandboxes.drivers.bubblewrap.system import System
+from lm_sandbox.sandboxes.drivers.bubblewrap.uids import Leases
 from lm_sandbox.sandboxes.inside.cgroups import Group
-from lm_sandbox.sandboxes.inside.entrance import PROCESS, STDIN
 from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
+from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
 from lm_sandbox.sandboxes.limits import Limits
 from lm_sandbox.sandboxes.process import Process
 
-SANDBOX, ZYGOTE = "sandbox", "zygote"
+SANDBOX = "sandbox"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,12 @@ class Succession:
 
     Args:
         launcher: Outlives its server.
-        uids: Whose leases go with them; None where every sandbox has the server's own user.
+        leases: Go with them; None where every sandbox has the server's own user.
     """
 
-    def __init__(self, launcher: Launcher, uids: UidPool | None) -> None:
+    def __init__(self, launcher: Launcher, leases: Leases | None) -> None:
         self._launcher = launcher
-        self._uids = uids
+        self._leases = leases
 
     async def hand_down(self, sandbox: SandboxId, made: BubblewrapSandbox, spec: SandboxSpec) -> None:
         """Has the launcher keep a sandbox.
@@ -64,10 +66,13 @@ class Succession:
             init_pid=holding.init_pid,
             cgroup_version=group.version if group else None,
             cgroups=dict(group.folders) if group else {},
+            system=made.written.system if isinstance(made, LayeredSandbox) else None,
         )
         fds = [holding.init]
-        if self._uids is not None and holding.uid is not None:
-            fds.append(self._uids.lease_of(holding.uid))
+        if self._leases is not None and holding.uid is not None:
+            fds.append(self._leases.lease_of(holding.uid))
+        if isinstance(made, LayeredSandbox):
+            fds += [made.written.storage, made.written.mounts]
         await self._launcher.keep(made.id, SANDBOX, note.write(), fds)
 
     async def inherit(self) -> list[Inherited]:
@@ -85,30 +90,32 @@ class Succession:
     async def _inherit(self, kept: dict[str, Kept]) -> Inherited | None:
         sandbox = kept[SANDBOX]
         note = _Note.read(sandbox.note)
-        init, *lease = sandbox.fds
-        if self._uids is not None and note.uid is not None:
-            self._uids.adopt(note.uid, lease[0])
+        handles = list(sandbox.fds)
+        if self._leases is not None and note.uid is not None:
+            self._leases.adopt(note.uid, handles.pop(1))
         made = None
         with suppress(OSError):
-            made = self._make(sandbox.sandbox, init, note)
+            made = self._make(sandbox.sandbox, handles, note)
         if made is None:
             for one in kept.values():
-                for fd in one.fds if one is not sandbox else [init]:
+                for fd in one.fds if one is not sandbox else handles:
                     os.close(fd)
             await self._launcher.ask("forget", {"sandbox": sandbox.sandbox})
             return None
-        processes = [one for name, one in kept.items() if name.startswith((PROCESS, STDIN))]
-        named = await made.adopt(kept[ZYGOTE].fds[0], processes) if ZYGOTE in kept else {}
+        named = await made.adopt(kept)
         return Inherited(SandboxId(note.known_as), made, dict(named))
 
-    def _make(self, sandbox: str, init: int, note: "_Note") -> BubblewrapSandbox:
+    def _make(self, sandbox: str, handles: Sequence[int], note: "_Note") -> BubblewrapSandbox:
         group = None
         if note.cgroup_version is not None:
             group = Group(note.cgroup_version, note.cgroups)
             group.open()
         spec = SandboxSpec(limits=note.limits, env=note.env)
-        holding = Holding(note.uid, group, init, note.init_pid)
-        return BubblewrapSandbox(SandboxId(sandbox), spec, holding, self._launcher)
+        holding = Holding(note.uid, group, handles[0], note.init_pid)
+        if note.system is None or note.uid is None:
+            return BubblewrapSandbox(SandboxId(sandbox), spec, holding, self._launcher)
+        written = Written(note.system, note.uid - SANDBOX_UID, *handles[1:])
+        return LayeredSandbox(SandboxId(sandbox), spec, holding, written, self._launcher)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,7 @@ class _Note:
     init_pid: int
     cgroup_version: int | None
     cgroups: Mapping[str, Path]
+    system: System | None = None
 
     def write(self) -> str:
         return json.dumps(
@@ -132,4 +140,6 @@ class _Note:
     def read(cls, text: str) -> "_Note":
         told: dict[str, Any] = json.loads(text)
         cgroups = {name: Path(path) for name, path in told.pop("cgroups").items()}
-        return cls(limits=Limits(**told.pop("limits")), cgroups=cgroups, **told)
+        system = told.pop("system")
+        known = System.read(system) if system else None
+        return cls(limits=Limits(**told.pop("limits")), cgroups=cgroups, system=known, **told)

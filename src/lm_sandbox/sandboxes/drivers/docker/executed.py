@@ -27,6 +27,7 @@ from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
 from lm_sandbox.sandboxes.inside.tree import COOKIE
 from lm_sandbox.sandboxes.limits import Limit
 from lm_sandbox.sandboxes.process import CommandSpec, Exit
+from lm_sandbox.sandboxes.user import refuse_root
 
 # So that a missing folder or program is told in the same way by every runtime.
 START = ("/bin/sh", "-c", 'cd -- "$1" || exit 126; shift; exec "$@"', "lm-sandbox")
@@ -91,8 +92,9 @@ class ExecSandbox(Unentered):
 
         Raises:
             SandboxFailed: the container has ended.
-            Unsupported: it would need a channel of its own.
+            Unsupported: it would need a channel, or a root, of its own.
         """
+        refuse_root(command.user)
         if command.channel:
             raise Unsupported(f"There are no shells that stay here; {WHY}")
         cookie = f"{self.id}-{next(self._numbers)}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lm_sandbox.errors import Invalid, NotHonoured
-from lm_sandbox.models.chat import ChatMessage, Role, ToolCall
+from lm_sandbox.models.chat import ChatMessage, Image, Role, ToolCall
 from lm_sandbox.surfaces.openai.responses.input_items import (
     ApprovalRequestItem,
     ApprovalResponseItem,
@@ -111,8 +111,10 @@ class _Reader:
         self._close_interrupted()
         self._flush()
         role: Role = "system" if item.role == "developer" else item.role
-        images = tuple(self._picture(part, field) for part in _parts(item.content) if _shows(part))
-        self._messages.append(ChatMessage(role, _text(item.content, f"{field}.content"), images=images))
+        text = _text(item.content, f"{field}.content")
+        shown = [part for part in _parts(item.content) if _shows(part)]
+        images = tuple(Image(self._picture(part, field), len(text)) for part in shown)
+        self._messages.append(ChatMessage(role, text, images=images))
 
     def _call(self, call: ToolCall) -> None:
         if call.id in self._open:

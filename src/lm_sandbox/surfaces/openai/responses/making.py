@@ -26,6 +26,7 @@ from lm_sandbox.surfaces.openai.responses.history import History, new_record, re
 from lm_sandbox.surfaces.openai.responses.schemas import ResponseCreate
 from lm_sandbox.surfaces.openai.responses.tools import ContainerAuto, ContainerReference, ShellTool, Toolset
 from lm_sandbox.surfaces.openai.responses.writer import StreamEvent
+from lm_sandbox.surfaces.streams import json_line
 
 LARGEST_PICTURE = 20 * MIB
 Tell = Callable[[str], Awaitable[None]]
@@ -173,7 +174,7 @@ def _state(name: str, draft: Draft) -> StreamEvent:
 
 
 def _numbered(event: StreamEvent, number: int) -> str:
-    return json.dumps({**event, "sequence_number": number}, ensure_ascii=False)
+    return json_line({**event, "sequence_number": number})
 
 
 async def _shell(tool: ShellTool | None, history: History, caller: Principal, deps: Services) -> Shell | None:

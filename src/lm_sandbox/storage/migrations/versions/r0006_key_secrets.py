@@ -1,13 +1,13 @@
 """Keys that expire, are revoked and rotated, with quotas; their secrets in a table of their own.
 
-Revision ID: 0010
+Revision ID: 0006
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,1 @@
+"""The Anthropic-compatible surface: the Messages API, as described at docs.claude.com."""

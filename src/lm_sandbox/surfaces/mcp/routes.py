@@ -1,0 +1,175 @@
+"""/mcp: MCP over streamable HTTP, and what its authorization part says of keys.
+
+Source: modelcontextprotocol.io, revisions 2026-07-28 and 2025-11-25, "Streamable HTTP" and "Authorization";
+RFC 9728.
+"""
+
+import re
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.types import Message, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from lm_sandbox.errors import Invalid
+from lm_sandbox.identity.principals import Scope
+from lm_sandbox.surfaces.deps import Deps, principal_of
+from lm_sandbox.surfaces.errors import Failure, Handler, failure_of
+from lm_sandbox.surfaces.mcp.caller import Caller
+from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
+
+METADATA = "/.well-known/oauth-protected-resource"
+COOKIE = "lm-sandbox-mcp"
+SESSION = "mcp-session-id"
+PINNED = "lm-sandbox-name"
+NAME = re.compile(r"\w[\w .:@-]{0,127}")
+# JSON-RPC leaves these numbers to servers.
+REFUSED = -32001
+UNAUTHENTICATED = 401
+FORBIDDEN = 403
+
+
+class McpRoute(APIRoute):
+    """Writes errors as JSON-RPC, which clients show, and tells where the metadata about keys is."""
+
+    def get_route_handler(self) -> Handler:
+        handle: Handler = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes an answer
+                return refusal(request, failure_of(error))
+
+        return handler
+
+
+ROUTER = APIRouter(tags=["mcp"], route_class=McpRoute)
+
+
+async def get_caller(request: Request, services: Deps) -> Caller:
+    """Tells who calls, and in which conversation.
+
+    Raises:
+        Unauthenticated: no key, or no one's.
+        Forbidden: the key lacks the scope, or a web page of another origin has sent this.
+        Invalid: the name of the pinned sandbox is none.
+    """
+    services.origins.check_host(request)
+    services.origins.check(request)
+    principal = await principal_of(request, services)
+    principal.require(Scope.SANDBOXES)
+    pinned = request.headers.get(PINNED)
+    if pinned is not None and not NAME.fullmatch(pinned):
+        raise Invalid(f"The header {PINNED} has no name of a sandbox.", field=PINNED)
+    return Caller(principal, _session(request), pinned)
+
+
+McpCaller = Annotated[Caller, Depends(get_caller)]
+
+
+@ROUTER.post("/mcp", response_class=Response)
+async def post_message(caller: McpCaller, deps: Deps, request: Request) -> Response:
+    """Takes one message of the protocol; the answer comes as JSON or as server-sent events."""
+    greeted = request.headers.get("mcp-method") == "server/discover" and caller.session is None
+    return EndpointResponse(deps.mcp, caller, cookie=secrets.token_urlsafe(16) if greeted else None)
+
+
+@ROUTER.get("/mcp", response_class=Response)
+async def follow_session(caller: McpCaller, deps: Deps) -> Response:
+    """Follows what the server says outside of answers, in a session of revisions up to 2025-11-25."""
+    return EndpointResponse(deps.mcp, caller)
+
+
+@ROUTER.delete("/mcp", response_class=Response)
+async def end_session(caller: McpCaller, deps: Deps) -> Response:
+    """Ends a session of revisions up to 2025-11-25, and deletes its sandbox."""
+    return EndpointResponse(deps.mcp, caller, ends=True)
+
+
+@ROUTER.get(METADATA)
+@ROUTER.get(f"{METADATA}/mcp", include_in_schema=False)
+async def protected_resource(request: Request) -> JSONResponse:
+    """Says how `/mcp` is protected (RFC 9728): by keys in the header, which no such server issues."""
+    return JSONResponse(
+        {
+            "resource": f"{_base(request)}/mcp",
+            "resource_name": "lm-sandbox",
+            "bearer_methods_supported": ["header"],
+            "scopes_supported": [Scope.SANDBOXES.value],
+            "resource_documentation": f"{_base(request)}/docs",
+        },
+        headers={"Access-Control-Allow-Origin": "*"},
+    )
+
+
+class EndpointResponse(Response):
+    """Hands the connection to the endpoint.
+
+    Args:
+        endpoint: Answers.
+        caller: Who has asked.
+        cookie: Told to a client that has just come, to be known by from then on.
+        ends: Whether the session ends by this.
+    """
+
+    def __init__(
+        self, endpoint: McpEndpoint, caller: Caller, *, cookie: str | None = None, ends: bool = False
+    ) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self._caller = caller
+        self._cookie = cookie
+        self._ends = ends
+        self._accepted = False
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._accepted = message["status"] < 300  # noqa: PLR2004
+                message = self._with_cookie(message)
+            await send(message)
+
+        await self._endpoint.answer(self._caller, scope, receive, sending)
+        if self._ends and self._accepted and self._caller.session is not None:
+            await self._endpoint.sandboxes.end(self._caller.principal, self._caller.session)
+
+    def _with_cookie(self, message: Message) -> Message:
+        if self._cookie is None:
+            return message
+        value = f"{COOKIE}={self._cookie}; Path=/mcp; HttpOnly; SameSite=Strict"
+        return {**message, "headers": [*message["headers"], (b"set-cookie", value.encode())]}
+
+
+def refusal(request: Request, failure: Failure) -> Response:
+    """Writes an error as JSON-RPC, with the challenge of RFC 9728 where another key would help."""
+    headers = dict(failure.headers)
+    if failure.status in {UNAUTHENTICATED, FORBIDDEN} and failure.code != "egress_denied":
+        headers["WWW-Authenticate"] = _challenge(request, failure)
+    told = {"code": REFUSED, "message": failure.message, "data": {"code": failure.code}}
+    return JSONResponse({"jsonrpc": "2.0", "id": None, "error": told}, failure.status, headers)
+
+
+def _challenge(request: Request, failure: Failure) -> str:
+    parts = [f'resource_metadata="{_base(request)}{METADATA}/mcp"', f'scope="{Scope.SANDBOXES.value}"']
+    if failure.status == FORBIDDEN:
+        parts.insert(0, 'error="insufficient_scope"')
+    elif "authorization" in request.headers:
+        parts.insert(0, 'error="invalid_token"')
+    return f"Bearer {', '.join(parts)}"
+
+
+def _session(request: Request) -> str | None:
+    for kind, value in (("session", request.headers.get(SESSION)), ("cookie", request.cookies.get(COOKIE))):
+        if value:
+            return f"{kind}\0{value}"
+    return None
+
+
+def _base(request: Request) -> str:
+    return str(request.base_url).rstrip("/")
