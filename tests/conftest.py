@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 
 from lm_sandbox.app import create_app, start_services
-from lm_sandbox.config import Settings, UpstreamSettings
+from lm_sandbox.config import LimitSettings, Settings, UpstreamSettings
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.deps import Services
 from tests.docker_engine import docker_engine
@@ -43,6 +43,8 @@ def settings(tmp_path: Path) -> Settings:
         data_dir=tmp_path,
         api_key=KEY,
         upstream=UpstreamSettings(ollama_url=NOWHERE, lmstudio_url=NOWHERE),
+        # What is refused on purpose is not an attack.
+        limits=LimitSettings(address_failures_per_minute=0),
     ).for_one_use()
 
 

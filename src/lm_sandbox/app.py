@@ -2,12 +2,15 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from lm_sandbox import __version__
 from lm_sandbox.agent.background import BackgroundRuns
@@ -17,10 +20,17 @@ from lm_sandbox.agent.run_store import RunStore
 from lm_sandbox.agent.uploads import Uploads
 from lm_sandbox.audit.opening import build_audit
 from lm_sandbox.audit.recording import Recorder
-from lm_sandbox.config import Settings
+from lm_sandbox.config import LimitSettings, Settings
+from lm_sandbox.identity.counters import shared_counters
+from lm_sandbox.identity.gate import Gate, InnerGate
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.local_key import LocalKey
 from lm_sandbox.identity.port_links import PortLinks
+from lm_sandbox.identity.quotas import Quotas
+from lm_sandbox.identity.rates import Rates
+from lm_sandbox.identity.shares import Shares
+from lm_sandbox.identity.signing_keys import SigningKeys
+from lm_sandbox.identity.tokens import Tokens
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.engine import Engine
 from lm_sandbox.models.engines.llamacpp import LlamaCppEngine
@@ -50,16 +60,18 @@ from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.storage.database import Database
-from lm_sandbox.surfaces import health, seed
+from lm_sandbox.surfaces import health, oauth, seed
 from lm_sandbox.surfaces import metrics as metrics_page
 from lm_sandbox.surfaces.anthropic import routes as anthropic
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.deps import Services
+from lm_sandbox.surfaces.doorway import Doorway
 from lm_sandbox.surfaces.errors import failure_of, problem
 from lm_sandbox.surfaces.exchange import exchange_of
 from lm_sandbox.surfaces.exchanges import Exchanges
 from lm_sandbox.surfaces.gauges import add_gauges
+from lm_sandbox.surfaces.head_limit import HeadLimit
 from lm_sandbox.surfaces.mcp import routes as mcp
 from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
 from lm_sandbox.surfaces.native import (
@@ -69,6 +81,7 @@ from lm_sandbox.surfaces.native import (
     events,
     files,
     images,
+    keys,
     port_sockets,
     ports,
     sandboxes,
@@ -84,6 +97,8 @@ from lm_sandbox.surfaces.openai.containers import files as container_files
 from lm_sandbox.surfaces.openai.containers import routes as containers
 from lm_sandbox.surfaces.openai.responses import routes as responses
 from lm_sandbox.surfaces.origins import Origins
+from lm_sandbox.surfaces.page_headers import PageHeaders
+from lm_sandbox.surfaces.slow_bodies import SlowBodies
 from lm_sandbox.surfaces.swagger import add_swagger
 from lm_sandbox.telemetry.happenings import Tell, tell_all, unheard
 from lm_sandbox.telemetry.loop_lag import watch_loop_lag
@@ -113,6 +128,9 @@ ROUTERS = (
     terminal_sockets.ROUTER,
     engines.ROUTER,
     audit.ROUTER,
+    keys.ROUTER,
+    oauth.ROUTER,
+    oauth.INTROSPECTION,
     mcp.ROUTER,
     seed.ROUTER,
     health.ROUTER,
@@ -122,6 +140,8 @@ ROUTERS = (
     embedding.ROUTER,
     library.ROUTER,
 )
+# What pages of other origins may read besides the body.
+EXPOSED = ("ratelimit", "ratelimit-policy", "retry-after", "etag", "content-range")
 ENGINE_IMAGES = "The docker driver takes the images of its engine; use 'docker pull' or 'docker load'"
 LM_STUDIO_START = "Start LM Studio and switch its server on (Developer, or 'lms server start')."
 
@@ -175,9 +195,14 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
         metrics = Metrics(settings.metrics.access)
         tell = tell_all([Recorder(recorded.add, reads=settings.audit.reads), metrics, *listeners])
         database = await exits.enter_async_context(Database(settings.data_dir / "lm-sandbox.db"))
-        keys = KeyStore(database)
+        key_store = KeyStore(database, quotas=Quotas(**settings.quotas.model_dump()))
+        lifetime = timedelta(seconds=settings.tokens.lifetime_s)
+        signing = SigningKeys(database, timedelta(days=settings.tokens.key_days), lifetime)
+        tokens = Tokens(key_store, signing, settings.tokens)
+        rates = await exits.enter_async_context(_rates(settings.limits))
+        shares = Shares(rates)
         configured = settings.api_key.get_secret_value() if settings.api_key else None
-        await local_key(settings).ensure(keys, configured)
+        await local_key(settings).ensure(key_store, configured)
         registry = await exits.enter_async_context(build_registry(settings, tell=tell))
         client = await exits.enter_async_context(ChatClient())
         most_bytes = settings.sandbox.snapshots_mib * MIB
@@ -188,27 +213,32 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
         inside = create_models_app(settings)
         tasks = await exits.enter_async_context(anyio.create_task_group())
         exits.callback(tasks.cancel_scope.cancel)
-        networks = Networks(driver, keys=keys.lent, models=StreamingASGITransport(inside, tasks), tell=tell)
+        transport = StreamingASGITransport(inside, tasks)
+        networks = Networks(driver, keys=key_store.lent, models=transport, tell=tell)
         records = SandboxStore(database)
         service = SandboxService(
-            driver, settings.sandbox, store, records, spool, networks=networks, tell=tell
+            driver, settings.sandbox, store, records, spool, networks=networks, tell=tell, shares=shares
         )
         service = await exits.enter_async_context(service)
         runs = await exits.enter_async_context(RunStore(database, settings.agent.runs_kept_days))
         background = await exits.enter_async_context(BackgroundRuns(settings.agent.background_runs))
         most, largest = settings.agent.uploads_mib * MIB, settings.agent.upload_mib * MIB
-        handed_in = Uploads(database, settings.data_dir / "uploads", most, largest)
+        handed_in = Uploads(database, settings.data_dir / "uploads", most, largest, shares)
+        shares.stores += [store.taken_by, handed_in.taken_by]
         opened = Terminals(service, driver, networks, settings.sandbox, tell)
         conversations = Conversations(service, settings.agent.conversation_idle_s)
         mcp_endpoint = McpEndpoint(service, conversations, settings)
-        inside.state.services = services = Services(
-            keys=keys,
+        services = Services(
+            keys=key_store,
+            gate=Gate(key_store, tokens, rates, settings.limits),
+            tokens=tokens,
+            shares=shares,
             sandboxes=service,
-            snapshots=Snapshots(service, driver, store),
+            snapshots=Snapshots(service, driver, store, shares),
             images=build_images(settings, service),
             models=registry,
             chat=client,
-            agent=AgentLoop(registry, client, service, settings.agent),
+            agent=AgentLoop(registry, client, service, settings.agent, shares),
             conversations=conversations,
             runs=runs,
             background=background,
@@ -225,6 +255,7 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
         )
         add_gauges(metrics, service, registry, recorded)
         tasks.start_soon(watch_loop_lag, metrics.loop_lag.observe)
+        inside.state.services = replace(services, gate=InnerGate(key_store, tokens, rates, settings.limits))
         yield services
 
 
@@ -295,6 +326,15 @@ def models_dir(settings: Settings) -> Path:
     return settings.llamacpp.models_dir or settings.data_dir / "models"
 
 
+@asynccontextmanager
+async def _rates(settings: LimitSettings) -> AsyncIterator[Rates]:
+    if settings.store is None:
+        yield Rates()
+        return
+    async with shared_counters(settings.store.get_secret_value()) as counters:
+        yield Rates(counters)
+
+
 def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -> FastAPI:
     bounds = {
         files.STREAMED: None,
@@ -302,6 +342,19 @@ def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -
         uploads.UPLOADED: settings.agent.upload_mib * MIB + FORM_BYTES,
     }
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, others=bounds)
+    app.add_middleware(SlowBodies)
+    app.add_middleware(HeadLimit)
+    app.add_middleware(Doorway)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED,
+        )
+    app.add_middleware(PageHeaders)
+    # Outermost: what the others refuse is told of as well.
     app.add_middleware(Exchanges)
     for error in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _as_problem)

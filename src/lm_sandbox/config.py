@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -234,6 +234,46 @@ class LogSettings(Section):
     )
 
 
+Amount = Annotated[int, Field(ge=0)]
+
+
+class LimitSettings(Section):
+    """How often an address may call, whoever it is."""
+
+    store: SecretStr | None = Field(
+        None,
+        description="`redis://host:6379/0` counts for several servers together (extra `redis`); "
+        "default: each for itself",
+    )
+    address_requests_per_minute: Amount = Field(
+        60_000, description="requests from one address; 0 is no limit"
+    )
+    address_connections: Amount = Field(1000, description="connections from one address; 0 is no limit")
+    address_failures_per_minute: Amount = Field(
+        60, description="wrong keys from one address, then none of its keys is looked at; 0 is no limit"
+    )
+
+
+class QuotaSettings(Section):
+    """How much each key may take that has no quotas of its own; 0 is no limit."""
+
+    requests_per_minute: Amount = Field(30_000, description="requests")
+    tokens_per_minute: Amount = Field(0, description="tokens that models read and wrote")
+    sandboxes: Amount = Field(0, description="sandboxes alive at once")
+    commands: Amount = Field(0, description="commands at work at once")
+    runs: Amount = Field(0, description="answers of models being made at once")
+    sandbox_seconds_per_day: Amount = Field(0, description="seconds that its sandboxes were alive, together")
+    stored_mib: Amount = Field(0, description="disk for uploaded files and snapshots, in MiB")
+
+
+class TokenSettings(Section):
+    """Access tokens, which `/oauth/token` gives for API keys."""
+
+    issuer: str = Field("lm-sandbox", description="issuer and audience of tokens, such as an address")
+    lifetime_s: Positive = Field(600, le=86_400, description="how long a token works")
+    key_days: Positive = Field(30, description="how long one key signs them before the next does")
+
+
 class OwnDotEnv(DotEnvSettingsSource):
     """Reads `.env`, in which other programs' variables may stand too."""
 
@@ -266,7 +306,12 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     allowed_origins: tuple[str, ...] = Field(
         (),
-        description="web pages from these, such as `https://tools.example`, may open terminals and use MCP",
+        description="web pages from these, such as `https://tools.example`, may call and open terminals",
+    )
+    tls_cert: Path | None = Field(None, description="a PEM file with the certificates of `https`")
+    tls_key: Path | None = Field(None, description="a PEM file with its key; only the server may read it")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="addresses or networks whose `X-Forwarded-For` and `-Proto` are believed"
     )
     default_model: str | None = Field(None, description="the model that `run` and `auto` use")
     max_body_bytes: Positive = Field(16 * 1024 * 1024, description="the largest request body")
@@ -279,6 +324,15 @@ class Settings(BaseSettings):
     audit: AuditSettings = AuditSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
+    limits: LimitSettings = LimitSettings()
+    quotas: QuotaSettings = QuotaSettings()
+    tokens: TokenSettings = TokenSettings()
+
+    @model_validator(mode="after")
+    def _has_both_of_tls(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        return self
 
     def for_one_use(self) -> Self:
         """Returns the same for a program that ends soon, and so keeps nothing ready and nothing for later."""

@@ -5,6 +5,8 @@
     │   ├── TooLarge        over a size limit                   413
     │   └── NotHonoured     known, but nothing here does it     400
     ├── Unauthenticated     no key, or one that does not match  401
+    │   ├── KeyExpired      its time is over
+    │   └── KeyRevoked      somebody has ended it
     ├── Forbidden           a key without the needed scope      403
     │   └── EgressDenied        the sandbox's policy refuses it
     ├── NotFound            no such thing, or not yours         404
@@ -13,6 +15,7 @@
     │   ├── ShellNotFound
     │   ├── TerminalNotFound
     │   ├── SnapshotNotFound
+    │   ├── KeyNotFound
     │   ├── ImageNotFound
     │   ├── FileNotThere
     │   └── ModelNotFound   carries the names that exist
@@ -30,6 +33,7 @@
     ├── FileRefused         the sandbox's user may not          403
     ├── LimitReached        a limit of the sandbox is hit       507
     ├── QuotaReached        as many as you may have             429
+    │   └── RateLimited     as many as you may in this time
     ├── UpstreamError       the engine answered with an error   its own status or 502
     │   ├── ContextTooLong      the prompt is longer than the model's context    400
     │   └── Unreachable         nothing answers at the other end
@@ -105,6 +109,18 @@ class Unauthenticated(LmSandboxError):
     code = "unauthenticated"
 
 
+class KeyExpired(Unauthenticated):
+    """The key is right, and its time is over."""
+
+    code = "key_expired"
+
+
+class KeyRevoked(Unauthenticated):
+    """The key was right until somebody revoked it."""
+
+    code = "key_revoked"
+
+
 class Forbidden(LmSandboxError):
     """The key is good but lacks a scope."""
 
@@ -153,6 +169,12 @@ class SnapshotNotFound(NotFound):
     """No snapshot of the caller has this id."""
 
     code = "snapshot_not_found"
+
+
+class KeyNotFound(NotFound):
+    """There is no API key of this id."""
+
+    code = "key_not_found"
 
 
 class ImageNotFound(NotFound):
@@ -229,10 +251,23 @@ class LimitReached(LmSandboxError):
 
 
 class QuotaReached(LmSandboxError):
-    """The caller has as many of something as it may; deleting one makes room."""
+    """The caller has as many of something as it may; deleting one makes room.
+
+    `retry_after_s` says when trying again makes sense, where that is known.
+    """
 
     kind = ErrorKind.QUOTA
     code = "quota_reached"
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RateLimited(QuotaReached):
+    """The caller has taken as much as it may in this time."""
+
+    code = "rate_limited"
 
 
 class Unavailable(LmSandboxError):

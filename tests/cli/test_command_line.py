@@ -281,3 +281,31 @@ def test_a_run_can_be_listed_shown_exported_and_forgotten(command_env: dict[str,
     gone = call(command_env, "runs", "show", run["id"])
     assert gone.returncode == 1
     assert "There is no response" in gone.stderr
+
+
+def test_keys_are_made_listed_rotated_and_revoked_with_and_without_a_server(
+    command_env: dict[str, str],
+) -> None:
+    made = json.loads(
+        call(command_env, "keys", "create", "ci", "--scope", "models", "--expires", "90d", "--quota", "runs=2", "--json").stdout
+    )  # fmt: skip
+    assert (made["scopes"], made["quotas"]["runs"], made["state"]) == (["models"], 2, "active")
+    with serving(command_env) as (_, server):
+        headers = {"Authorization": f"Bearer {made['token']}"}
+        assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 200
+        renewed = call(command_env, "keys", "rotate", "ci")
+        assert "shown this once" in renewed.stderr
+        assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 401
+        headers = {"Authorization": f"Bearer {renewed.stdout.strip()}"}
+        assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 200
+        assert json.loads(call(command_env, "keys", "revoke", "ci", "--json").stdout)["state"] == "revoked"
+        assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 401
+        assert made["token"] not in call(command_env, "keys", "list").stdout
+        rows = json.loads(call(command_env, "keys", "list", "--json").stdout)
+        assert [(row["name"], row["state"]) for row in rows] == [("local", "active"), ("ci", "revoked")]
+        assert "key_revoked" not in call(command_env, "keys", "show", made["id"]).stdout
+        assert call(command_env, "keys", "show").stdout.strip() == server.key
+    for wrong in (("--expires", "soon"), ("--quota", "many"), ("--scope", "root")):
+        refused = call(command_env, "keys", "create", "x", "--scope", "models", *wrong)
+        assert refused.returncode == 1
+        assert refused.stderr

@@ -13,6 +13,7 @@ from anyio import TemporaryDirectory
 
 from lm_sandbox.config import SandboxSettings
 from lm_sandbox.identity.principals import Principal, Scope
+from lm_sandbox.identity.shares import Shares
 from lm_sandbox.sandboxes.commands import CommandResult
 from lm_sandbox.sandboxes.driver import SandboxDriver
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
@@ -101,4 +102,4 @@ async def box(
             new or NewSandbox(limits=SMALL), egress=EgressPolicy.parse(mode, rules), secrets=secrets
         )
         made = await service.create(OWNER, wanted)
-        yield Box(service, made.id, table, Snapshots(service, driver, snapshots))
+        yield Box(service, made.id, table, Snapshots(service, driver, snapshots, Shares()))

@@ -34,6 +34,7 @@ from lm_sandbox.agent.tools import (
 from lm_sandbox.config import AgentSettings
 from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal
+from lm_sandbox.identity.shares import Shares
 from lm_sandbox.models.chat import ChatDelta, ChatMessage, ToolCall, Usage
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.registry import ModelRegistry
@@ -56,6 +57,7 @@ class AgentLoop:
         chat: Talks to them.
         sandboxes: Where commands run.
         settings: Bounds of every run.
+        shares: How much each principal takes.
     """
 
     def __init__(
@@ -64,11 +66,13 @@ class AgentLoop:
         chat: ChatClient,
         sandboxes: SandboxService,
         settings: AgentSettings,
+        shares: Shares | None = None,
     ) -> None:
         self.models = models
         self.chat = chat
         self.sandboxes = sandboxes
         self.settings = settings
+        self.shares = shares or Shares()
 
     async def run(self, principal: Principal, request: RunRequest, emit: Emit) -> RunResult:
         """Runs until the model answers without a command, or a bound is reached.
@@ -81,9 +85,10 @@ class AgentLoop:
         Raises:
             ModelNotFound, ModelFailed, EngineUnavailable, UpstreamError: the model does not answer.
             SandboxNotFound, Gone, SandboxFailed: the sandbox is not there.
+            QuotaReached: the principal has as many at work, or has taken as many tokens, as it may.
         """
         run = _Run(self, principal, request, emit)
-        with anyio.move_on_after(self.settings.max_wall_s):
+        with self.shares.run(principal), anyio.move_on_after(self.settings.max_wall_s):
             return await run.to_the_end()
         return run.result(EndReason.TIME_LIMIT)
 
@@ -94,6 +99,7 @@ class _Run:
         self._models = loop.models
         self._chat = loop.chat
         self._sandboxes = loop.sandboxes
+        self._shares = loop.shares
         self._principal = principal
         self._request = request
         self._emit = emit
@@ -142,6 +148,7 @@ class _Run:
     async def _turn(self) -> tuple[str, ChatDelta]:
         text: list[str] = []
         last = ChatDelta()
+        await self._shares.check_tokens(self._principal)
         # For a turn only: while a command runs, others have the model.
         async with self._models.lease(self._request.model, self._principal.id) as lease:
             async for delta in self._chat.stream_chat(
@@ -153,7 +160,9 @@ class _Run:
                     text.append(delta.content)
                     await self._emit(AnswerDelta(delta.content))
                 last = delta
-        self._usage += last.usage or Usage()
+        usage = last.usage or Usage()
+        self._usage += usage
+        await self._shares.charge_tokens(self._principal, usage.prompt_tokens + usage.completion_tokens)
         await self._emit(TurnFinished(last.usage))
         return "".join(text), last
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from lm_sandbox.errors import NoCapacity, NotFound, TooLarge
 from lm_sandbox.identity.principals import Principal, Scope
+from lm_sandbox.identity.shares import Shares
 from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.paging import page_of
 from lm_sandbox.storage.database import Database
@@ -76,13 +77,17 @@ class Uploads:
         folder: Holds the contents.
         most_bytes: What all may take together.
         largest_bytes: What one may take.
+        shares: How much each principal may keep.
     """
 
-    def __init__(self, database: Database, folder: Path, most_bytes: int, largest_bytes: int) -> None:
+    def __init__(
+        self, database: Database, folder: Path, most_bytes: int, largest_bytes: int, shares: Shares
+    ) -> None:
         self._database = database
         self._folder = folder
         self._most_bytes = most_bytes
         self._largest_bytes = largest_bytes
+        self._shares = shares
 
     async def __aenter__(self) -> Self:
         """Removes what has expired, and contents that a killed server left without a row."""
@@ -115,13 +120,15 @@ class Uploads:
         Raises:
             TooLarge: it is over the size of one.
             NoCapacity: the files take as much as they may.
+            QuotaReached: the principal keeps as much as it may.
         """
-        principal.require(Scope.MODELS)
+        principal.require(Scope.FILES)
         await self.forget_expired()
         upload_id = f"file-{secrets.token_hex(12)}"
         path = self._folder / upload_id
         try:
             size = await anyio.to_thread.run_sync(_copy, content, path, self._largest_bytes)
+            await self._shares.check_room(principal, size)
             now = datetime.now(UTC)
             expires = None if kept_s is None else now + timedelta(seconds=kept_s)
             upload = Upload(upload_id, principal.id, name, purpose, size, now, expires)
@@ -131,13 +138,19 @@ class Uploads:
             raise
         return upload
 
+    async def taken_by(self, owner: str) -> int:
+        """Tells how many bytes the files of an owner have."""
+        query = select(func.sum(UPLOADS.c.size_bytes)).where(UPLOADS.c.owner == owner)
+        async with self._database.begin() as connection:
+            return (await connection.execute(query)).scalar() or 0
+
     async def find(self, principal: Principal, upload_id: str) -> Upload:
         """Finds one of the principal's files.
 
         Raises:
             NotFound: the principal has none of this id.
         """
-        principal.require(Scope.MODELS)
+        principal.require(Scope.FILES)
         query = select(UPLOADS).where(UPLOADS.c.id == upload_id, _lasting())
         async with self._database.begin() as connection:
             row = (await connection.execute(query)).mappings().one_or_none()
@@ -149,7 +162,7 @@ class Uploads:
         self, principal: Principal, purpose: str | None, after: str | None, limit: int, *, newest: bool
     ) -> tuple[list[Upload], bool]:
         """Lists the principal's files by their age, and tells whether there are more."""
-        principal.require(Scope.MODELS)
+        principal.require(Scope.FILES)
         query = select(UPLOADS).where(_lasting()).order_by(UPLOADS.c.created_at, UPLOADS.c.id)
         async with self._database.begin() as connection:
             rows = (await connection.execute(query)).mappings().all()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -60,7 +61,7 @@ async def connect(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         DriverUnavailable: there is no server, and this host cannot isolate.
     """
     server = RunningServer.read(server_file(settings))
-    if server is not None and await _answers(server):
+    if server is not None and await _answers(server, settings):
         async with _client_of(server, settings) as client:
             yield client
         return
@@ -86,7 +87,7 @@ async def connect_to_server(settings: Settings) -> AsyncIterator[httpx.AsyncClie
         Unavailable: none runs.
     """
     server = RunningServer.read(server_file(settings))
-    if server is None or not await _answers(server):
+    if server is None or not await _answers(server, settings):
         raise Unavailable("No server runs here; start one with 'lm-sandbox serve'.")
     async with _client_of(server, settings) as client:
         yield client
@@ -119,15 +120,31 @@ async def check(answer: httpx.Response) -> httpx.Response:
 
 
 def _client_of(server: RunningServer, settings: Settings) -> httpx.AsyncClient:
-    return connect_to(server.url, settings)
+    return httpx.AsyncClient(
+        base_url=server.url,
+        headers=_headers(settings),
+        timeout=SILENT_S,
+        trust_env=False,
+        verify=_trusted(settings),
+    )
 
 
-async def _answers(server: RunningServer) -> bool:
+async def _answers(server: RunningServer, settings: Settings) -> bool:
     try:
-        async with httpx.AsyncClient(timeout=PROBE_S, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=PROBE_S, trust_env=False, verify=_trusted(settings)) as client:
             return (await client.get(f"{server.url}/healthz")).is_success
     except httpx.HTTPError:
         return False
+
+
+def _trusted(settings: Settings) -> ssl.SSLContext | bool:
+    """The server here is known by its very certificate, whatever names that has."""
+    if settings.tls_cert is None:
+        return True
+    context = ssl.create_default_context(cafile=settings.tls_cert)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def _headers(settings: Settings) -> dict[str, str]:

@@ -8,8 +8,9 @@ import typer
 from lm_sandbox import __version__
 from lm_sandbox.cli.audit_verbs import AUDIT
 from lm_sandbox.cli.image_verbs import IMAGES
+from lm_sandbox.cli.key_verbs import KEYS
 from lm_sandbox.cli.model_verbs import MODELS
-from lm_sandbox.cli.program import FAILED, AsJson, complain, finish, load_settings
+from lm_sandbox.cli.program import AsJson, finish, load_settings
 from lm_sandbox.cli.run_verbs import RUNS
 from lm_sandbox.cli.scope import enter_scope
 
@@ -18,9 +19,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-keys = typer.Typer(help="API keys.", no_args_is_help=True)
 sandbox = typer.Typer(help="Sandboxes of the server that runs here.", no_args_is_help=True)
-app.add_typer(keys, name="keys")
+app.add_typer(KEYS, name="keys")
 app.add_typer(sandbox, name="sandbox")
 app.add_typer(IMAGES, name="images")
 app.add_typer(MODELS, name="models")
@@ -91,8 +91,15 @@ def serve_mcp(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    security: Annotated[bool, typer.Option("--security", help="Say what is open instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Say what this host gives, what it lacks, and how to mend it."""
+    if security:
+        from lm_sandbox.cli.security import examine_security  # noqa: PLC0415
+
+        finish(partial(examine_security, load_settings(), as_json=as_json))
     from lm_sandbox.cli.doctor import examine  # noqa: PLC0415
 
     enter_scope()
@@ -106,18 +113,6 @@ def verify(as_json: AsJson = False) -> None:
 
     enter_scope()
     finish(partial(report, load_settings(), as_json=as_json))
-
-
-@keys.command("show")
-def show_key() -> None:
-    """Print the key that this machine's own command line uses."""
-    from lm_sandbox.app import local_key  # noqa: PLC0415
-
-    key = local_key(load_settings()).read()
-    if key is None:
-        complain("There is no key yet; 'lm-sandbox serve' makes one.")
-        raise typer.Exit(FAILED)
-    typer.echo(key)
 
 
 SandboxName = Annotated[str, typer.Argument(help="Its id or its name.")]

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from lm_sandbox.app import create_app, local_key
 from lm_sandbox.cli.connection import RunningServer, server_file
+from lm_sandbox.cli.patient_http import HEAD_BYTES, Connections, patient_http
 from lm_sandbox.config import Settings
 from lm_sandbox.errors import Invalid
 from lm_sandbox.telemetry.logs import Logs
@@ -26,14 +27,28 @@ async def serve(settings: Settings) -> None:
     """
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    scheme = "https" if settings.tls_cert else "http"
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     with Logs(settings.log, sys.stderr) as logs:
-        await _Server(_config(settings, logs), settings, url).serve([listener])
+        config = _config(settings, logs)
+        try:
+            config.load()
+        except OSError as error:
+            listener.close()
+            raise Invalid(f"The TLS files cannot be used: {error.strerror}.", field="tls_cert") from error
+        await _Server(config, settings, url).serve([listener])
 
 
 def _config(settings: Settings, logs: Logs) -> uvicorn.Config:
+    proxies = list(settings.trusted_proxies)
     return uvicorn.Config(
         create_app(settings, [logs]),
+        http=patient_http(Connections(settings.limits.address_connections, exempt=proxies)),
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
         log_config=None,
         log_level="warning",
         access_log=False,

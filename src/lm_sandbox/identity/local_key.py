@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from lm_sandbox.errors import Unauthenticated
+from lm_sandbox.errors import Invalid, KeyExpired, KeyRevoked, Unauthenticated
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.principals import Scope
 
@@ -27,11 +27,14 @@ class LocalKey:
         A configured key is taken as it is and never written to the file.
 
         Raises:
-            Invalid: the configured key is too short.
+            Invalid: the configured key is too short, or was revoked.
         """
         token = configured or self.read()
-        if token is not None and await _works(keys, token):
+        refusal = await _refusal(keys, token) if token is not None else None
+        if token is not None and refusal is None:
             return token
+        if configured is not None and isinstance(refusal, KeyExpired | KeyRevoked):
+            raise Invalid("The configured API key works no more; set another one.", field="api_key")
         issued = await keys.issue("local", ADMIN, token=configured)
         if configured is None:
             self._write(issued.token)
@@ -65,9 +68,9 @@ class LocalKey:
         self._shown.unlink(missing_ok=True)
 
 
-async def _works(keys: KeyStore, token: str) -> bool:
+async def _refusal(keys: KeyStore, token: str) -> Unauthenticated | None:
     try:
         await keys.authenticate(token)
-    except Unauthenticated:
-        return False
-    return True
+    except Unauthenticated as error:
+        return error
+    return None

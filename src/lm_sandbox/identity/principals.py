@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lm_sandbox.errors import Forbidden
+from lm_sandbox.identity.quotas import AS_THE_SERVER, Quotas
 
 
 class Scope(StrEnum):
@@ -12,6 +13,7 @@ class Scope(StrEnum):
     MODELS = "models"
     SANDBOXES = "sandboxes"
     METRICS = "metrics"
+    FILES = "files"
     ADMIN = "admin"
 
 
@@ -23,11 +25,13 @@ class Principal:
         id: Stable; what the caller owns is owned by this.
         name: For people.
         scopes: What the caller may do.
+        quotas: How much the caller may take.
     """
 
     id: str
     name: str
     scopes: frozenset[Scope]
+    quotas: Quotas = AS_THE_SERVER
 
     def require(self, scope: Scope) -> None:
         """Lets the call go on only with this scope.

@@ -96,6 +96,7 @@ class SandboxRegistry:
             shells=ShellBook(self._settings.shells),
             state=SandboxState.FAILED if enforced is None else record.state,
             enforced=enforced,
+            counted_to=self._clock(),
         )
         self._sandboxes[sandbox.id] = sandbox
         return sandbox
@@ -136,6 +137,10 @@ class SandboxRegistry:
         principal.require(Scope.SANDBOXES)
         own = [one for one in self if principal.owns(one.owner) and selection.takes(one)]
         return page_of(own, after, limit)
+
+    def count(self, owner: str) -> int:
+        """Tells how many an owner has."""
+        return sum(sandbox.owner == owner for sandbox in self._sandboxes.values())
 
     def check_name(self, owner: str, name: str) -> None:
         """Refuses a name that the owner has given already.

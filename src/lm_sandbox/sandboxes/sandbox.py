@@ -1,6 +1,6 @@
 """A sandbox as callers know it, and what they may ask for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -166,6 +166,7 @@ class Sandbox:
         secrets: What it uses in requests without having it; no record has them.
         recorded_at: Its last use as far as another server would know.
         active: Commands and transfers that run now.
+        counted_to: The service's clock up to which its time has been charged; None for from its making.
         changing: Held while its state changes.
     """
 
@@ -188,6 +189,7 @@ class Sandbox:
     secrets: tuple[DomainSecret, ...] = ()
     recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     active: int = 0
+    counted_to: float | None = None
     changing: anyio.Lock = field(default_factory=anyio.Lock)
 
     def require(self, *states: SandboxState) -> None:
@@ -208,6 +210,29 @@ class Sandbox:
         except SandboxFailed:
             self.state = SandboxState.FAILED
             raise
+
+    def take_seconds(self, now: float) -> int:
+        """Returns for how many whole seconds its processes could run since the last time this was asked."""
+        since = self.born if self.counted_to is None else self.counted_to
+        seconds = int(now - since)
+        self.counted_to = since + seconds
+        return 0 if self.state in {SandboxState.STOPPED, SandboxState.FAILED} else seconds
+
+    @contextmanager
+    def in_use(self, clock: Callable[[], float]) -> Iterator[None]:
+        """Keeps it from being idle."""
+        self.active += 1
+        try:
+            yield
+        finally:
+            self.active -= 1
+            self.idle_since = clock()
+            self.last_active_at = datetime.now(UTC)
+
+    async def close_books(self) -> None:
+        """Lets go of its commands and shells."""
+        self.commands.close()
+        await self.shells.drop()
 
     def is_over(self, now: float) -> bool:
         """Whether it has lived or idled for long enough."""

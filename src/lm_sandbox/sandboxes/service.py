@@ -1,9 +1,8 @@
 """The one public door to sandboxes: who owns which, how many there are, and what runs in them."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Self
@@ -15,6 +14,7 @@ from anyio.abc import TaskGroup
 from lm_sandbox.config import SandboxSettings
 from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal, Scope
+from lm_sandbox.identity.shares import Shares
 from lm_sandbox.sandboxes.admission import admit_lifetime, admit_limits, default_limits
 from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.command_runner import CommandRunner, Spawn
@@ -59,6 +59,7 @@ class SandboxService:
         spool: A folder for long outputs.
         networks: Their ways out.
         tell: Hears what happens.
+        shares: How much each principal takes.
         clock: Seconds that only go up.
     """
 
@@ -72,6 +73,7 @@ class SandboxService:
         *,
         networks: Networks | None = None,
         tell: Tell = unheard,
+        shares: Shares | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._driver = driver
@@ -81,6 +83,7 @@ class SandboxService:
         self._records = records
         self._spool = spool
         self._clock = clock
+        self._shares = shares or Shares()
         self._registry = SandboxRegistry(settings, spool, clock)
         self.runner = CommandRunner(driver, self._networks, settings)
         self._witness = Witness(tell, driver.name, self.runner)
@@ -118,10 +121,12 @@ class SandboxService:
             Invalid: a limit is over the server's, a secret cannot be used, or there is no such image.
             SnapshotNotFound: the principal has no such snapshot to start from.
             NoCapacity: as many as allowed exist.
+            QuotaReached: the principal has as many, or had them for as long, as it may.
             Unsupported: this host gives no sandbox an image.
             DriverUnavailable: the host refused.
         """
         principal.require(Scope.SANDBOXES)
+        await self._shares.check_sandboxes(principal, self._registry.count(principal.id))
         limits = admit_limits(new.limits, self._settings)
         check_secrets(new.secrets, new.egress)
         origin = await self._snapshots.find(principal, new.snapshot) if new.snapshot else None
@@ -261,10 +266,12 @@ class SandboxService:
             Conflict: the sandbox does not run.
             Invalid: a bound is over the server's.
             TooLarge: the command is too long.
+            QuotaReached: the principal has as many at work as it may.
             SandboxFailed: the sandbox died.
         """
         sandbox = self.get(principal, sandbox_id)
-        with self.in_use(sandbox), sandbox.noting_failure():
+        await self._shares.check_seconds(principal)
+        with self._shares.command(principal), self.in_use(sandbox), sandbox.noting_failure():
             command = await self._witness.begin(principal, sandbox, new, spawn)
             return await self._witness.see_through(sandbox, command, sink)
 
@@ -273,9 +280,11 @@ class SandboxService:
     ) -> Command:
         """Starts a command that goes on by itself; raises as `run` does."""
         sandbox = self.get(principal, sandbox_id)
-        with sandbox.noting_failure():
+        await self._shares.check_seconds(principal)
+        with ExitStack() as held, sandbox.noting_failure():
+            held.enter_context(self._shares.command(principal))
             command = await self._witness.begin(principal, sandbox, new, spawn)
-        self._watch(sandbox, command)
+            self._watch(sandbox, command, held.pop_all())
         return command
 
     def command(self, principal: Principal, sandbox_id: str, command_id: str) -> Command:
@@ -326,21 +335,15 @@ class SandboxService:
         """The limits of a sandbox that asks for none, and the most one may ask for."""
         return default_limits(self._settings)
 
-    @contextmanager
-    def in_use(self, sandbox: Sandbox) -> Iterator[None]:
+    def in_use(self, sandbox: Sandbox) -> AbstractContextManager[None]:
         """Keeps a sandbox from being idle."""
-        sandbox.active += 1
-        try:
-            yield
-        finally:
-            sandbox.active -= 1
-            sandbox.idle_since = self._clock()
-            sandbox.last_active_at = datetime.now(UTC)
+        return sandbox.in_use(self._clock)
 
     async def reap(self) -> None:
         """Deletes the sandboxes whose time is over."""
         now = self._clock()
         for sandbox in self._registry:
+            await self._shares.charge_seconds(sandbox.owner, sandbox.take_seconds(now))
             if sandbox.state is not SandboxState.CREATING and sandbox.is_over(now):
                 await self._remove(sandbox, "its time was over")
             elif sandbox.recorded_at < sandbox.last_active_at:
@@ -355,17 +358,17 @@ class SandboxService:
     async def _recover(self) -> None:
         for found in await survivors(self._driver, self._records, self._registry):
             for command in found.running:
-                self._watch(found.sandbox, command)
+                self._watch(found.sandbox, command, ExitStack())
             if found.alive:
                 with suppress(LmSandboxError):
                     await self._set_egress(found.owner, found.sandbox, found.egress)
         known = {record.id for record in await self._records.all()}
         await anyio.to_thread.run_sync(sweep, self._spool, known)
 
-    def _watch(self, sandbox: Sandbox, command: Command) -> None:
+    def _watch(self, sandbox: Sandbox, command: Command, held: ExitStack) -> None:
         if self._tasks is None:
             raise RuntimeError("the service is used outside its context")
-        self._tasks.start_soon(self._see_through, sandbox, command)
+        self._tasks.start_soon(self._see_through, sandbox, command, held)
 
     async def _set_egress(self, principal: Principal, sandbox: Sandbox, policy: EgressPolicy) -> None:
         await self._networks.set_policy(principal, sandbox.id, sandbox.owner, policy)
@@ -373,13 +376,10 @@ class SandboxService:
         if sandbox.enforced is not None:
             sandbox.enforced = replace(sandbox.enforced, network=str(policy))
 
-    async def _see_through(self, sandbox: Sandbox, command: Command) -> None:
-        with self.in_use(sandbox):
-            try:
-                with sandbox.noting_failure():
-                    await self._witness.see_through(sandbox, command)
-            except LmSandboxError:
-                return  # It is told by the command itself.
+    async def _see_through(self, sandbox: Sandbox, command: Command, held: ExitStack) -> None:
+        # What goes wrong is told by the command itself.
+        with held, self.in_use(sandbox), suppress(LmSandboxError), sandbox.noting_failure():
+            await self._witness.see_through(sandbox, command)
 
     async def _remove(self, sandbox: Sandbox, reason: str) -> None:
         if not self._registry.bury(sandbox):
@@ -389,11 +389,10 @@ class SandboxService:
             await self._networks.close(sandbox.id)
             await self._driver.destroy(sandbox.id)
             await self._records.remove(sandbox.id)
-        sandbox.commands.close()
-        await sandbox.shells.drop()
+            await self._shares.charge_seconds(sandbox.owner, sandbox.take_seconds(self._clock()) + 1)
+        await sandbox.close_books()
 
     async def _close_books(self) -> None:
         for sandbox in self._registry:
-            sandbox.commands.close()
-            await sandbox.shells.drop()
+            await sandbox.close_books()
             await self._records.remove(sandbox.id)

@@ -80,6 +80,12 @@ class SnapshotStore:
     async def __aexit__(self, *exc: object) -> None:
         return None
 
+    async def taken_by(self, owner: str) -> int:
+        """Tells how many bytes the snapshots of an owner have."""
+        query = select(func.sum(SNAPSHOTS.c.size_bytes)).where(SNAPSHOTS.c.owner == owner)
+        async with self._database.begin() as connection:
+            return (await connection.execute(query)).scalar() or 0
+
     async def place(self, wanted_bytes: int) -> tuple[str, Path]:
         """Returns the id of a new snapshot and the folder to write it to.
 

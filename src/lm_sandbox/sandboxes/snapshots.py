@@ -3,6 +3,7 @@
 import anyio
 
 from lm_sandbox.identity.principals import Principal
+from lm_sandbox.identity.shares import Shares
 from lm_sandbox.sandboxes.driver import FileChange, SandboxDriver
 from lm_sandbox.sandboxes.sandbox import Sandbox, SandboxState
 from lm_sandbox.sandboxes.service import SandboxService
@@ -16,12 +17,16 @@ class Snapshots:
         service: Knows the sandboxes.
         driver: Copies their files.
         store: Keeps the copies.
+        shares: How much each principal may keep.
     """
 
-    def __init__(self, service: SandboxService, driver: SandboxDriver, store: SnapshotStore) -> None:
+    def __init__(
+        self, service: SandboxService, driver: SandboxDriver, store: SnapshotStore, shares: Shares
+    ) -> None:
         self._service = service
         self._driver = driver
         self._store = store
+        self._shares = shares
 
     async def create(self, principal: Principal, sandbox_id: str, name: str | None) -> Snapshot:
         """Saves the files of a sandbox as they are at one moment; its processes are halted meanwhile.
@@ -31,12 +36,14 @@ class Snapshots:
             Gone: it was deleted.
             Conflict: it is not in a state that has files.
             NoCapacity: there is no room for it.
+            QuotaReached: the principal keeps as much as it may.
             Unsupported: this host cannot halt processes.
         """
         sandbox = self._service.get(principal, sandbox_id)
         async with sandbox.changing:
             sandbox.require(SandboxState.RUNNING, SandboxState.PAUSED, SandboxState.STOPPED)
             wanted = (await self._driver.stats(sandbox.id)).disk_bytes or 0
+            await self._shares.check_room(principal, wanted)
             snapshot_id, folder = await self._store.place(wanted)
             try:
                 size = await self._driver.save(sandbox.id, folder)

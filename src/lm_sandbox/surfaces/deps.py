@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import HTTPConnection
+from starlette.types import Scope as Connection
 
 from lm_sandbox.agent.background import BackgroundRuns
 from lm_sandbox.agent.conversations import Conversations
@@ -16,9 +18,12 @@ from lm_sandbox.agent.run_store import RunStore
 from lm_sandbox.agent.uploads import Uploads
 from lm_sandbox.audit.log import AuditLog
 from lm_sandbox.errors import Unauthenticated
+from lm_sandbox.identity.gate import Gate, Visit
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.identity.principals import Principal, Scope
+from lm_sandbox.identity.shares import Shares
+from lm_sandbox.identity.tokens import Tokens
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.images import Images
@@ -39,6 +44,9 @@ class Services:
     """Everything that routes may call, made once by the app."""
 
     keys: KeyStore
+    gate: Gate
+    tokens: Tokens
+    shares: Shares
     sandboxes: SandboxService
     snapshots: Snapshots
     images: Images
@@ -62,7 +70,12 @@ class Services:
 
 def get_services(connection: HTTPConnection) -> Services:
     """Finds the services that the app has put up."""
-    services = connection.app.state.services
+    return services_of(connection.scope)
+
+
+def services_of(scope: Connection) -> Services:
+    """Finds the services of the app that a connection is for."""
+    services = scope["app"].state.services
     if not isinstance(services, Services):
         raise TypeError("the app has not been started")
     return services
@@ -74,13 +87,12 @@ async def provide_services(connection: HTTPConnection) -> Services:
 
 
 Deps = Annotated[Services, Depends(provide_services)]
+VISIT = "lm_sandbox.visit"
 BEARER = HTTPBearer(auto_error=False, description="An API key, as printed at the first start.")
 
 
 async def get_principal(
-    request: Request,
-    services: Deps,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)],
+    request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
 ) -> Principal:
     """Tells who calls, by `Authorization: Bearer` or `x-api-key`.
 
@@ -88,7 +100,23 @@ async def get_principal(
         Unauthenticated: neither header is there, or the key is no one's.
     """
     del bearer  # It is there for the documentation of the API.
-    return await principal_of(request, services)
+    return await authenticate(request)
+
+
+async def authenticate(connection: HTTPConnection) -> Principal:
+    """Tells who calls, and finds it out once for each request; raises as `get_principal` does."""
+    return visit_of(connection).caller or await principal_of(connection, get_services(connection))
+
+
+def visit_of(connection: HTTPConnection) -> Visit:
+    """Returns what the doorway has noted of a request."""
+    visit: Visit = connection.scope[VISIT]
+    return visit
+
+
+def asks_who_calls(dependant: Dependant) -> bool:
+    """Whether a route is for callers with a key only."""
+    return dependant.call is get_principal or any(map(asks_who_calls, dependant.dependencies))
 
 
 async def principal_of(connection: HTTPConnection, services: Services) -> Principal:
@@ -100,7 +128,7 @@ async def principal_of(connection: HTTPConnection, services: Services) -> Princi
             "An API key is needed: send the header 'Authorization: Bearer KEY'. "
             "The key is printed at the first start; 'lm-sandbox keys show' prints it again."
         )
-    principal = await services.keys.authenticate(token)
+    principal = await services.gate.enter(visit_of(connection), token)
     exchange_of(connection).principal = principal
     return principal
 
@@ -133,4 +161,6 @@ async def admin_of(
 
 ModelCaller = Annotated[Principal, Depends(_with(Scope.MODELS))]
 SandboxCaller = Annotated[Principal, Depends(_with(Scope.SANDBOXES))]
+FileCaller = Annotated[Principal, Depends(_with(Scope.FILES))]
+AnyCaller = Annotated[Principal, Depends(get_principal)]
 AdminCaller = Annotated[Principal, Depends(admin_of)]

@@ -19,9 +19,11 @@ from lm_sandbox.errors import (
     Invalid,
     LimitReached,
     LmSandboxError,
+    QuotaReached,
     Unavailable,
     UpstreamError,
 )
+from lm_sandbox.surfaces.deps import asks_who_calls, authenticate
 from lm_sandbox.surfaces.exchange import exchange_of
 
 LOG = logging.getLogger(__name__)
@@ -105,9 +107,13 @@ def raw_route_class(render: Render) -> type[APIRoute]:
     class RawRoute(APIRoute):
         def get_route_handler(self) -> Handler:
             handle = super().get_route_handler()
+            closed = asks_who_calls(self.dependant)
 
             async def handler(request: Request) -> Response:
                 try:
+                    if closed:
+                        # Before the body is read: who has no key makes no work.
+                        await authenticate(request)
                     return await handle(request)
                 except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes an answer
                     failure = failure_of(error)
@@ -148,7 +154,7 @@ def _expected(error: LmSandboxError) -> Failure:
     headers: dict[str, str] = {}
     if error.kind is ErrorKind.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | QuotaReached):
         headers["Retry-After"] = str(error.retry_after_s or DEFAULT_RETRY_AFTER_S)
     wrong = error.field if isinstance(error, Invalid) else None
     limit = error.limit if isinstance(error, LimitReached) else None

@@ -4,6 +4,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from lm_sandbox.agent.conversations import conversation_key
+from lm_sandbox.agent.events import AnswerDelta, Event
+from lm_sandbox.agent.request import RunRequest
 from lm_sandbox.errors import UpstreamError
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.models.chat import ChatMessage
@@ -70,18 +72,16 @@ async def ask_ollama(body: SeedRequest, caller: ModelCaller, deps: Deps) -> Seed
 @ROUTER.post("/query-model/")
 async def query_model(body: SeedRequest, caller: ModelCaller, deps: Deps) -> SeedAnswer:
     """Asks the default model, or any that is named."""
-    del caller
     name = body.model
     if name is None:
         model = await deps.models.default()
         name = f"{model.engine}/{model.name}"
-    return await _ask(name, body.cmd, deps)
+    return await _ask(name, body.cmd, caller, deps)
 
 
 async def _ask_engine(name: str, body: SeedRequest, caller: Principal, deps: Services) -> SeedAnswer:
-    del caller
     engine = deps.models.engine(name)
-    return await _ask(f"{name}/{body.model or await _first_model(engine)}", body.cmd, deps)
+    return await _ask(f"{name}/{body.model or await _first_model(engine)}", body.cmd, caller, deps)
 
 
 async def _first_model(engine: Engine) -> str:
@@ -91,8 +91,12 @@ async def _first_model(engine: Engine) -> str:
     return models[0].name
 
 
-async def _ask(model: str, prompt: str, deps: Services) -> SeedAnswer:
-    async with deps.models.lease(model) as lease:
-        answer = deps.chat.stream_chat(lease, [ChatMessage("user", prompt)])
-        text = [delta.content async for delta in answer]
+async def _ask(model: str, prompt: str, caller: Principal, deps: Services) -> SeedAnswer:
+    request = RunRequest(model=model, messages=[ChatMessage("user", prompt)])
+    text: list[str] = []
+
+    async def emit(event: Event) -> None:
+        text.append(event.text if isinstance(event, AnswerDelta) else "")
+
+    await deps.agent.run(caller, request, emit)
     return SeedAnswer(output="".join(text))

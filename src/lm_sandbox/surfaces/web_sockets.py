@@ -9,7 +9,7 @@ from fastapi import WebSocket
 
 from lm_sandbox.errors import LmSandboxError, Unauthenticated
 from lm_sandbox.identity.principals import Principal
-from lm_sandbox.surfaces.deps import Services, principal_of
+from lm_sandbox.surfaces.deps import Services, principal_of, visit_of
 from lm_sandbox.surfaces.errors import failure_of, problem
 from lm_sandbox.surfaces.exchange import exchange_of
 
@@ -36,7 +36,8 @@ async def caller_of(websocket: WebSocket, services: Services) -> Principal:
     """
     for offered in websocket.scope["subprotocols"]:
         if offered.startswith(BEARER):
-            principal = await services.keys.authenticate(_decoded(offered.removeprefix(BEARER)))
+            token = _decoded(offered.removeprefix(BEARER))
+            principal = await services.gate.enter(visit_of(websocket), token)
             exchange_of(websocket).principal = principal
             return principal
     return await principal_of(websocket, services)

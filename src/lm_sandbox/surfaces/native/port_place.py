@@ -1,11 +1,11 @@
 """Which server in which sandbox a request is for, and for whom."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import Scope
 
-from lm_sandbox.identity.port_links import PortLink
 from lm_sandbox.identity.principals import Principal
+from lm_sandbox.surfaces.deps import Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,12 @@ def by_key(caller: Principal, sandbox: str, port: int) -> PortPlace:
     return PortPlace(caller, sandbox, port, f"/v1/sandboxes/{sandbox}/ports/{port}")
 
 
-def by_link(link: PortLink, token: str) -> PortPlace:
-    """A place that a link opens."""
-    return PortPlace(link.principal, link.sandbox, link.port, f"/v1/port-links/{token}")
+async def place_of_link(services: Services, token: str) -> PortPlace:
+    """A place that a link opens, as long as its owner may call.
+
+    Raises:
+        Unauthenticated: the link was not made here, or its time is over, or the owner's key works no more.
+    """
+    link = services.links.read(token)
+    caller = replace(link.principal, quotas=await services.keys.owner_quotas(link.owner))
+    return PortPlace(caller, link.sandbox, link.port, f"/v1/port-links/{token}")

@@ -14,7 +14,7 @@ from lm_sandbox.sandboxes.port_socket import SocketRequest, open_socket
 from lm_sandbox.sandboxes.proxying.relay import together
 from lm_sandbox.surfaces.deps import Services, get_services, principal_of
 from lm_sandbox.surfaces.exchange import exchange_of
-from lm_sandbox.surfaces.native.port_place import PortPlace, by_key, by_link
+from lm_sandbox.surfaces.native.port_place import PortPlace, by_key, place_of_link
 from lm_sandbox.surfaces.web_sockets import told
 
 ROUTER = APIRouter()
@@ -39,7 +39,7 @@ async def use_link(websocket: WebSocket, token: str, path: str) -> None:
     del path
     services = get_services(websocket)
     async with told(websocket):
-        place = by_link(services.links.read(token), token)
+        place = await place_of_link(services, token)
         exchange_of(websocket).principal = place.caller
         await _relay(websocket, services, place)
 

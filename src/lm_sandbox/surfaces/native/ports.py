@@ -18,7 +18,7 @@ from lm_sandbox.sandboxes.proxying.relay import together
 from lm_sandbox.surfaces.deps import Deps, SandboxCaller, Services
 from lm_sandbox.surfaces.errors import failure_of, problem, raw_route_class, route_class
 from lm_sandbox.surfaces.exchange import exchange_of
-from lm_sandbox.surfaces.native.port_place import PortPlace, by_key, by_link
+from lm_sandbox.surfaces.native.port_place import PortPlace, by_key, place_of_link
 from lm_sandbox.surfaces.native.schemas import Body
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -70,7 +70,7 @@ async def use_port(place: Annotated[PortPlace, Depends(place_of)], deps: Deps, r
 @RELAYS.api_route("/v1/port-links/{token}/{path:path}", methods=METHODS)
 async def use_link(token: str, deps: Deps, request: Request) -> Response:
     """Passes a request on to the server that the link leads to."""
-    place = by_link(deps.links.read(token), token)
+    place = await place_of_link(deps, token)
     exchange_of(request).principal = place.caller
     return PortResponse(deps, place, request)
 

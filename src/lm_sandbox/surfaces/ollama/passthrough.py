@@ -3,10 +3,12 @@
 import json
 from typing import Any
 
+import anyio
 from fastapi import Request, Response
 
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.models.client import upstream_error
+from lm_sandbox.models.passing_tokens import PassingTokens
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.generation import base_name
 from lm_sandbox.surfaces.live import LiveResponse, StreamWire
@@ -41,15 +43,28 @@ async def pass_through(asked: Kept, request: Request, caller: Principal, deps: S
     body = {"truncate": False, **body}
     streamed = body.get("stream") is not False and not request.url.path.startswith("/api/embed")
 
+    sent = json.dumps(body).encode()
+    tokens = PassingTokens(len(sent))
+    await deps.shares.check_tokens(caller)
+
     async def produce(write: Write) -> None:
+        try:
+            with deps.shares.run(caller):
+                await forward(write)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await deps.shares.charge_tokens(caller, tokens.count())
+
+    async def forward(write: Write) -> None:
         async with (
             deps.models.lease(asked.model, caller.id) as lease,
-            deps.chat.forward(lease, request.url.path, json.dumps(body).encode()) as answer,
+            deps.chat.forward(lease, request.url.path, sent) as answer,
         ):
             if answer.status >= REFUSED:
                 told = b"".join([piece async for piece in answer.pieces])
                 raise upstream_error(answer.status, told, lease)
             async for piece in answer.pieces:
+                tokens.see(piece)
                 await write(piece)
 
     kind = "application/x-ndjson" if streamed else "application/json"

@@ -55,7 +55,7 @@ async def chat_completions(body: ChatRequest, request: Request, caller: ModelCal
     refuse_far_pictures(body.messages)
     model = base_name(body.model)
     if model is None:
-        return await pass_through(request, deps, body.model, "/v1/chat/completions", caller.id)
+        return await pass_through(request, deps, body.model, "/v1/chat/completions", caller)
     making = await _prepare(body, model, caller, deps)
     writer = _ChatWriter(body.model)
     headers = {RUN_HEADER: making.draft.id} if making.draft.request.stored else {}

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from lm_sandbox.agent.uploads import Upload
 from lm_sandbox.errors import Invalid
-from lm_sandbox.surfaces.deps import Deps, ModelCaller
+from lm_sandbox.surfaces.deps import Deps, FileCaller
 from lm_sandbox.surfaces.errors import raw_route_class
 from lm_sandbox.surfaces.openai.errors import openai_error
 from lm_sandbox.surfaces.openai.forms import file_of, name_of, read_form
@@ -23,7 +23,7 @@ SHORTEST_S = 3600
 
 
 @ROUTER.post("")
-async def upload_file(request: Request, caller: ModelCaller, deps: Deps) -> dict[str, object]:
+async def upload_file(request: Request, caller: FileCaller, deps: Deps) -> dict[str, object]:
     """Takes a file in: `file` and `purpose` as multipart/form-data, `expires_after[seconds]` if wanted."""
     async with read_form(request) as form:
         file = file_of(form)
@@ -36,7 +36,7 @@ async def upload_file(request: Request, caller: ModelCaller, deps: Deps) -> dict
 
 @ROUTER.get("")
 async def list_files(  # noqa: PLR0913, PLR0917 - what may stand in the query
-    caller: ModelCaller,
+    caller: FileCaller,
     deps: Deps,
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
@@ -49,13 +49,13 @@ async def list_files(  # noqa: PLR0913, PLR0917 - what may stand in the query
 
 
 @ROUTER.get("/{file_id}")
-async def show_file(file_id: str, caller: ModelCaller, deps: Deps) -> dict[str, object]:
+async def show_file(file_id: str, caller: FileCaller, deps: Deps) -> dict[str, object]:
     """Shows a file."""
     return _body(await deps.uploads.find(caller, file_id))
 
 
 @ROUTER.get("/{file_id}/content", response_class=Response)
-async def file_content(file_id: str, caller: ModelCaller, deps: Deps) -> Response:
+async def file_content(file_id: str, caller: FileCaller, deps: Deps) -> Response:
     """Sends a file's bytes."""
     upload = await deps.uploads.find(caller, file_id)
 
@@ -73,7 +73,7 @@ async def file_content(file_id: str, caller: ModelCaller, deps: Deps) -> Respons
 
 
 @ROUTER.delete("/{file_id}")
-async def delete_file(file_id: str, caller: ModelCaller, deps: Deps) -> dict[str, object]:
+async def delete_file(file_id: str, caller: FileCaller, deps: Deps) -> dict[str, object]:
     """Deletes a file; copies of it in containers stay."""
     await deps.uploads.delete(caller, file_id)
     return {"id": file_id, "object": "file", "deleted": True}

@@ -2,17 +2,22 @@
 
 from contextlib import AsyncExitStack
 
+import anyio
 from fastapi import Request, Response
 
 from lm_sandbox.errors import LmSandboxError
+from lm_sandbox.identity.principals import Principal
 from lm_sandbox.models.client import Forwarded
+from lm_sandbox.models.passing_tokens import PassingTokens
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of
 from lm_sandbox.surfaces.openai.errors import error_body
 from lm_sandbox.surfaces.streams import PushResponse, Write, sse, while_connected
 
 
-async def pass_through(request: Request, deps: Services, model: str, path: str, caller: str = "") -> Response:
+async def pass_through(
+    request: Request, deps: Services, model: str, path: str, caller: Principal
+) -> Response:
     """Answers with what the engine of this model answers; callers take turns.
 
     Raises:
@@ -20,12 +25,16 @@ async def pass_through(request: Request, deps: Services, model: str, path: str, 
         NoCapacity: too many wait for it.
         EngineUnavailable: the engine does not answer.
         UpstreamError: it failed.
+        QuotaReached: the caller has as many answers coming, or has taken as many tokens, as it may.
     """
     body = await request.body()
+    tokens = PassingTokens(len(body))
+    await deps.shares.check_tokens(caller)
 
     async def begin() -> tuple[Forwarded, AsyncExitStack]:
         async with AsyncExitStack() as exits:
-            lease = await exits.enter_async_context(deps.models.lease(model, caller))
+            exits.enter_context(deps.shares.run(caller))
+            lease = await exits.enter_async_context(deps.models.lease(model, caller.id))
             answer = await exits.enter_async_context(deps.chat.forward(lease, path, body))
             return answer, exits.pop_all()
 
@@ -35,10 +44,14 @@ async def pass_through(request: Request, deps: Services, model: str, path: str, 
         try:
             async with held:
                 async for piece in answer.pieces:
+                    tokens.see(piece)
                     await write(piece)
         except LmSandboxError as error:
             if not answer.content_type.startswith("text/event-stream"):
                 raise  # A body that ends too early is all that can be told now.
             await write(sse(error_body(failure_of(error))))
+        finally:
+            with anyio.CancelScope(shield=True):
+                await deps.shares.charge_tokens(caller, tokens.count())
 
     return PushResponse(produce, media_type=answer.content_type, status_code=answer.status)

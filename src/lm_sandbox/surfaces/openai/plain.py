@@ -64,4 +64,4 @@ async def rerank(body: RerankRequest, request: Request, caller: ModelCaller, dep
 async def _pass(body: PassedOn, request: Request, caller: Principal, deps: Services) -> Response:
     if body.model.endswith(BASH_SUFFIX):
         raise NotHonoured(f"A {BASH_SUFFIX} model chats; name the model without it.", field="model")
-    return await pass_through(request, deps, body.model, request.url.path, caller.id)
+    return await pass_through(request, deps, body.model, request.url.path, caller)

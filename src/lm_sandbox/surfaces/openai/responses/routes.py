@@ -70,10 +70,11 @@ async def show_response(
     starting_after: Annotated[int, Query(ge=-1, description="with stream: only what follows this")] = -1,
 ) -> Response:
     """Shows a stored response, or streams what has happened in it and what happens still."""
+    # Before its record: one that ends in between has left a log that ends, and a record that says so.
+    log = deps.background.log(response_id)
     record = await deps.runs.find(caller, response_id)
     if not stream:
         return JSONResponse(response_body(record))
-    log = deps.background.log(response_id)
     if log is not None:
         return _stream(log.follow(starting_after))
     if record.running:

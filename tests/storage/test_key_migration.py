@@ -1,0 +1,48 @@
+"""Databases of earlier versions are brought forward with all that is in them."""
+
+import hashlib
+import hmac
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, text
+
+from lm_sandbox.identity.keys import KeyStore
+from lm_sandbox.identity.principals import Scope
+from lm_sandbox.storage.database import MIGRATIONS, Database
+
+pytestmark = pytest.mark.anyio
+
+TOKEN = "lms_a-key-from-before"
+
+
+def _database_of(path: Path, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["url"] = f"sqlite:///{path}"
+    command.upgrade(config, revision)
+
+
+async def test_keys_from_before_they_had_records_of_their_own_still_work(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    _database_of(path, "0004")
+    engine = create_engine(f"sqlite:///{path}")
+    row = {
+        "lookup": hashlib.sha256(b"lookup:" + TOKEN.encode()).hexdigest()[:8],
+        "salt": b"s" * 16,
+        "digest": hmac.digest(b"s" * 16, TOKEN.encode(), "sha256"),
+    }
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO api_keys (id, name, prefix, lookup, salt, digest, scopes, created_at) VALUES"
+                " ('key_1', 'old', 'lms_a-ke', :lookup, :salt, :digest, 'models', '2026-01-01 00:00:00')"
+            ),
+            row,
+        )
+    engine.dispose()
+    async with Database(path) as database:
+        principal = await KeyStore(database).authenticate(TOKEN)
+    assert (principal.id, principal.scopes) == ("key_1", frozenset({Scope.MODELS, Scope.FILES}))

@@ -1,0 +1,296 @@
+"""Every route for every kind of principal. A route without a row fails."""
+
+import base64
+import json
+import re
+from collections.abc import AsyncIterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute, APIWebSocketRoute
+
+from lm_sandbox.agent.run_store import RunRecord
+from lm_sandbox.app import ROUTERS, create_app
+from lm_sandbox.config import Settings
+from lm_sandbox.identity.key_records import API_KEYS
+from lm_sandbox.identity.keys import KeyStore, NewKey
+from lm_sandbox.identity.principals import Principal, Scope
+from lm_sandbox.sandboxes.sandbox import NewSandbox
+from lm_sandbox.surfaces.deps import Services
+from tests.conftest import KEY
+from tests.surfaces.route_rows import ROWS, Need, Row
+
+pytestmark = pytest.mark.anyio
+
+REFUSED = ("none", "bad", "basic", "expired", "revoked")
+EVERYTHING = frozenset(Scope) - {Scope.ADMIN}
+OPEN_ROUTES = {("GET", "/docs"), ("GET", "/openapi.json")}
+ANY_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+@dataclass
+class World:
+    """An app with an owner who has one of everything.
+
+    Attributes:
+        ids: What stands in paths for what the owner has.
+        tokens: The secrets of other callers, by what they are.
+    """
+
+    app: Any
+    http: httpx.AsyncClient
+    ids: dict[str, str]
+    tokens: dict[str, str]
+
+    async def call(self, method: str, path: str, row: Row, token: str | None) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {"Authorization": ""}
+        url = self.fill(re.sub(r":\w+}", "}", path) + row.query)
+        if method == "WS":
+            return await self.handshake(url, headers)
+        if row.content is not None:
+            if row.content.startswith(b"--b"):
+                headers["content-type"] = "multipart/form-data; boundary=b"
+            return await self.http.request(method, url, headers=headers, content=row.content)
+        body = None if method in {"GET", "HEAD", "DELETE"} else json.loads(self.fill(json.dumps(row.json)))
+        return await self.http.request(method, url, headers=headers, json=body)
+
+    def fill(self, text: str) -> str:
+        return re.sub(r"\{(\w+)\}", lambda found: self.ids[found[1]], text)
+
+    async def handshake(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
+        """Opens a WebSocket and goes away; tells how the handshake was answered."""
+        answers: list[dict[str, Any]] = []
+        coming = iter([{"type": "websocket.connect"}])
+
+        async def receive() -> dict[str, Any]:
+            return next(coming, {"type": "websocket.disconnect", "code": 1000})
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            answers.append(dict(message))
+
+        scope = {
+            "type": "websocket", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "ws", "path": url,
+            "raw_path": url.encode(), "query_string": b"", "root_path": "", "subprotocols": [],
+            "headers": [(b"host", b"test"), *((k.lower().encode(), v.encode()) for k, v in headers.items())],
+            "client": ("127.0.0.1", 1), "server": ("test", 80), "extensions": {"websocket.http.response": {}},
+        }  # fmt: skip
+        await self.app(scope, receive, send)
+        if answers[0]["type"] == "websocket.accept":
+            return httpx.Response(101)
+        assert answers[0]["type"] == "websocket.http.response.start"
+        return httpx.Response(answers[0]["status"], content=answers[1].get("body", b""))
+
+
+@pytest.fixture
+async def world(services: Services, client: httpx.AsyncClient) -> World:
+    owner = await services.keys.issue("owner", EVERYTHING)
+    principal = await services.keys.authenticate(owner.token)
+    app = client._transport._app  # type: ignore[attr-defined]
+    ids = await belongings(services, client, principal, owner.token)
+    return World(app, client, ids, {"right": owner.token, "admin": KEY, **await strangers(services)})
+
+
+async def belongings(
+    services: Services, http: httpx.AsyncClient, owner: Principal, token: str
+) -> dict[str, str]:
+    sandbox = await services.sandboxes.create(owner, NewSandbox())
+    container = await services.sandboxes.create(owner, NewSandbox())
+    headers = {"Authorization": f"Bearer {token}"}
+
+    async def make(path: str, **body: object) -> str:
+        answer = await http.post(f"/v1/sandboxes/{sandbox.id}/{path}", json=body, headers=headers)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    put = await http.put(f"/v1/sandboxes/{container.id}/files/workspace/f", content=b"x", headers=headers)
+    assert put.status_code == 201
+    upload = await services.uploads.add(owner, "a.txt", "user_data", BytesIO(b"x"), None)
+    document = {
+        "id": "resp_1",
+        "status": "completed",
+        "background": False,
+        "output": [],
+        "previous_response_id": None,
+    }
+    inputs: dict[str, object] = {"items": [], "sandbox_id": None}
+    now = datetime.now(UTC)
+    await services.runs.add(RunRecord("resp_1", owner.id, now, json.dumps(document), json.dumps(inputs)))
+    return {
+        "sandbox_id": sandbox.id,
+        "container_id": container.id,
+        "command_id": await make("commands", command="read x", background=True, keep_stdin_open=True),
+        "shell_id": await make("shells"),
+        "terminal_id": await make("terminals"),
+        "snapshot_id": await make("snapshots"),
+        "response_id": "resp_1",
+        "upload_id": upload.id,
+        "file_id": "cfile_" + base64.urlsafe_b64encode(b"/workspace/f").rstrip(b"=").decode(),
+        "key_id": (await services.keys.issue("spare", EVERYTHING)).id,
+        "path": "workspace/f",
+        "stream": "stdout",
+        "port": "1",
+        "token": "x",
+        "engine": "llamacpp",
+        "name": "nano",
+        "image": "none",
+        "digest": "sha256:" + "0" * 64,
+    }  # fmt: skip
+
+
+async def strangers(services: Services) -> dict[str, str]:
+    later = datetime.now(UTC) + timedelta(hours=1)
+    expired = await services.keys.make(NewKey("expired", frozenset(Scope), expires_at=later))
+    await end(services.keys, expired.id)
+    revoked = await services.keys.issue("revoked", frozenset(Scope))
+    await services.keys.revoke(revoked.id)
+    tokens = {"expired": expired.token, "revoked": revoked.token, "bad": "lms_" + "x" * 43}
+    for scope in Scope:
+        if scope is not Scope.ADMIN:
+            others = EVERYTHING - {scope}
+            tokens[f"without {scope}"] = (await services.keys.issue(f"without {scope}", others)).token
+    tokens["other"] = (await services.keys.issue("other", EVERYTHING)).token
+    return tokens
+
+
+async def end(keys: KeyStore, key_id: str) -> None:
+    """Puts the end of a key into the past, as no call can."""
+    async with keys._records._database.begin() as connection:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        await connection.execute(API_KEYS.update().where(API_KEYS.c.id == key_id).values(expires_at=past))
+
+
+def every_route(settings: Settings) -> set[tuple[str, str]]:
+    """All that can be called: what the OpenAPI document tells, and what it leaves out."""
+    paths = create_app(settings).openapi()["paths"]
+    found = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    for router in ROUTERS:
+        for route in router.routes:
+            if isinstance(route, APIWebSocketRoute):
+                found.add(("WS", route.path))
+            elif isinstance(route, APIRoute) and not route.include_in_schema:
+                every = route.methods == set(ANY_METHODS)
+                found |= {(method, route.path) for method in (("ANY",) if every else route.methods or ())}
+    return found | OPEN_ROUTES
+
+
+def rows() -> list[tuple[str, str, Row]]:
+    """The rows with each method for itself, ids of uploads as the routes call them."""
+    return [
+        (each, path, row)
+        for (method, path), row in ROWS.items()
+        for each in (ANY_METHODS if method == "ANY" else (method,))
+    ]
+
+
+def test_every_route_has_a_row(settings: Settings) -> None:
+    known = {
+        (method, path.replace("{upload_id}", "{file_id}").replace("{image}", "{name}"))
+        for method, path in ROWS
+    }
+    assert known == every_route(settings)
+
+
+@pytest.mark.parametrize("who", REFUSED)
+async def test_who_has_no_key_that_works_is_told_nothing(world: World, who: str) -> None:
+    for method, path, row in rows():
+        if row.need in {Need.NOTHING, Need.LINK}:
+            continue
+        if who == "basic":
+            url = world.fill(re.sub(r":\w+}", "}", path))
+            headers = {"Authorization": "Basic " + base64.b64encode(f"x:{KEY}".encode()).decode()}
+            answer = (
+                await world.handshake(url, headers)
+                if method == "WS"
+                else await world.http.request(method, url, headers=headers)
+            )
+        else:
+            answer = await world.call(method, path, row, world.tokens.get(who))
+        assert answer.status_code == 401, (method, path, who, answer.text)
+        if method != "WS":
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+        if method != "HEAD" and who in {"expired", "revoked"}:
+            assert {"expired": "time of this API key is over", "revoked": "was revoked"}[who] in answer.text
+        for name, value in world.ids.items():
+            assert not name.endswith("_id") or value not in answer.text
+
+
+async def test_who_lacks_the_scope_is_refused_before_anything_is_looked_up(world: World) -> None:
+    for method, path, row in rows():
+        if row.need in {Need.NOTHING, Need.LINK, Need.KEY}:
+            continue
+        lacks = "other" if row.need is Need.ADMIN else f"without {row.need}"
+        answer = await world.call(method, path, row, world.tokens[lacks])
+        assert answer.status_code == 403, (method, path, answer.text)
+
+
+async def test_for_another_key_what_is_owned_does_not_exist(world: World) -> None:
+    for method, path, row in rows():
+        if row.owned:
+            answer = await world.call(method, path, row, world.tokens["other"])
+            assert answer.status_code == 404, (method, path, answer.text)
+        elif row.listed:
+            answer = await world.call(method, path, row, world.tokens["other"])
+            assert answer.status_code == 200, (method, path, answer.text)
+            assert not [
+                value for name, value in world.ids.items() if name.endswith("_id") and value in answer.text
+            ]
+        if row.foreign is not None:
+            foreign = Row(row.need, json=row.foreign)
+            answer = await world.call(method, path, foreign, world.tokens["other"])
+            assert answer.status_code == 404, (method, path, answer.text)
+    # And nothing of it was touched.
+    for method, path, row in rows():
+        if row.owned and method == "GET" and path.endswith("_id}"):
+            answer = await world.call(method, path, row, world.tokens["right"])
+            assert answer.status_code == 200, (method, path, answer.text)
+
+
+@pytest.mark.parametrize("who", ["right", "admin"])
+async def test_who_may_is_let_in(world: World, who: str) -> None:
+    wrong: list[object] = []
+    for method, path, row in rows():
+        if row.need is Need.ADMIN and who != "admin":
+            continue
+        answer = await world.call(method, path, row, world.tokens[who])
+        if answer.status_code != row.ok:
+            wrong.append((method, path, answer.status_code, answer.text))
+        if row.listed:
+            assert [
+                value for name, value in world.ids.items() if name.endswith("_id") and value in answer.text
+            ]
+    assert not wrong
+
+
+async def test_who_calls_is_asked_before_the_body_is_read(client: httpx.AsyncClient) -> None:
+    read = False
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal read
+        read = True
+        yield b"{"
+
+    class Unread:
+        """Calls the app with a body that says when it is read."""
+
+        async def receive(self) -> dict[str, Any]:
+            return {"type": "http.request", "body": await anext(body()), "more_body": True}
+
+    answers: list[MutableMapping[str, Any]] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        answers.append(message)
+
+    for path in ("/v1/sandboxes", "/v1/chat/completions", "/v1/files", "/v1/keys", "/run-bash/"):
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "method": "POST",
+            "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": [],
+            "client": ("127.0.0.1", 1), "server": ("test", 80),
+        }  # fmt: skip
+        await client._transport._app(scope, Unread().receive, send)  # type: ignore[attr-defined]
+        assert answers[0]["status"] == 401
+        answers.clear()
+    assert not read
