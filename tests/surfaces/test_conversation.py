@@ -117,6 +117,20 @@ def test_a_call_comes_once() -> None:
         read(USER, function("a"), function("a"))
 
 
+@pytest.mark.parametrize(
+    "items",
+    [
+        (function("a"), USER, output("a")),
+        (function("a"), function("c"), output("a"), function("b"), output("c"), output("b")),
+        (asked("a"), USER, answered("a", True)),
+        (asked("a"), answered("a", True), USER),
+    ],
+)
+def test_nothing_comes_between_a_call_and_its_answer(items: tuple[dict[str, Any], ...]) -> None:
+    with pytest.raises(Invalid, match="before what follows it"):
+        read(USER, *items)
+
+
 def test_pictures_come_with_the_message_that_shows_them() -> None:
     parts = [
         {"type": "input_text", "text": "see"},
@@ -151,7 +165,7 @@ ANY = st.sampled_from([USER, {"role": "assistant", "content": "x"}, shell("a"), 
                        {"type": "shell_call_output", "call_id": "a", "output": [DONE]}, {"type": "web_search_call"}])  # fmt: skip
 
 
-@settings(max_examples=500)
+@settings(max_examples=2000)
 @given(st.lists(ANY, max_size=12))
 def test_every_call_that_a_model_is_shown_has_its_answer_behind_it(items: list[dict[str, Any]]) -> None:
     try:

@@ -1,6 +1,6 @@
 """Turns items into the conversation that a model goes on from. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lm_sandbox.errors import Invalid, NotHonoured
@@ -84,11 +84,8 @@ class _Reader:
     def conversation(self) -> Conversation:
         self._close_interrupted()
         agreed = [call for call in self._agreed if call.id in self._open]
-        lacking = [call_id for call_id in self._open if call_id not in {call.id for call in agreed}]
-        if lacking:
-            what = "approval" if lacking[0] in self._asked else "output"
-            raise Invalid(f"input: the call {lacking[0]!r} has no {what}.", field="input")
         self._flush()
+        self._require_answers(self._open.keys() - {call.id for call in agreed})
         return Conversation(tuple(self._messages), tuple(agreed))
 
     def _called(self, item: Item) -> None:
@@ -110,6 +107,7 @@ class _Reader:
             return
         self._close_interrupted()
         self._flush()
+        self._require_answers(self._open)
         role: Role = "system" if item.role == "developer" else item.role
         text = _text(item.content, f"{field}.content")
         shown = [part for part in _parts(item.content) if _shows(part)]
@@ -149,11 +147,19 @@ class _Reader:
 
     def _flush(self) -> None:
         """Ends the assistant's turn: what it said and called is one message to a model."""
-        if self._said or self._calls:
-            said = "".join(self._said)
-            content = None if self._calls and not said else said
-            self._messages.append(ChatMessage("assistant", content, tuple(self._calls)))
+        if not self._said and not self._calls:
+            return
+        self._require_answers(self._open.keys() - {call.id for call in self._calls})
+        said = "".join(self._said)
+        content = None if self._calls and not said else said
+        self._messages.append(ChatMessage("assistant", content, tuple(self._calls)))
         self._said, self._calls = [], []
+
+    def _require_answers(self, calls: Iterable[str]) -> None:
+        """Refuses calls that stay without an answer where the next message follows."""
+        for call_id in calls:
+            what = "approval" if call_id in self._asked else "output"
+            raise Invalid(f"input: the call {call_id!r} has no {what} before what follows it.", field="input")
 
     def _picture(self, part: Part, field: str) -> str:
         url = part.image_url or self._pictures.get(part.file_id or "", "")
