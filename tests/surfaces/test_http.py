@@ -14,7 +14,15 @@ from tests.conftest import KEY
 
 pytestmark = pytest.mark.anyio
 
-OPEN_PATHS = {"/", "/healthz", "/readyz", "/.well-known/oauth-protected-resource"}
+OPEN_PATHS = {
+    "/",
+    "/healthz",
+    "/readyz",
+    "/.well-known/oauth-protected-resource",
+    "/oauth/token",
+    "/.well-known/jwks.json",
+    "/.well-known/oauth-authorization-server",
+}
 
 
 def routes(settings: Settings) -> list[tuple[str, str]]:
