@@ -17,7 +17,7 @@ from lm_sandbox.agent.tools import describe_network
 from lm_sandbox.agent.transcript import parse, render_step
 from lm_sandbox.errors import NotHonoured
 from lm_sandbox.identity.principals import Principal
-from lm_sandbox.models.chat import ChatDelta, ChatMessage
+from lm_sandbox.models.chat import ChatDelta, ChatMessage, Usage
 from lm_sandbox.models.registry import LATEST
 from lm_sandbox.sandboxes.sandbox import Sandbox
 from lm_sandbox.surfaces.deps import Services
@@ -67,12 +67,20 @@ async def generate(deps: Services, caller: Principal, prompt: Prompt, emit: Emit
     Raises:
         ModelNotFound, ModelFailed, NoCapacity, EngineUnavailable: it cannot be had.
         UpstreamError: it failed; of it ContextTooLong.
+        QuotaReached, RateLimited: the caller has taken what it may.
         NotHonoured: this cannot be asked of a `+bash` model.
     """
     base = base_name(prompt.model)
     if base is not None:
         await _run_loop(deps, caller, replace(prompt, model=base), emit)
         return
+    await deps.shares.check_tokens(caller)
+    with deps.shares.run(caller):
+        await _answer(deps, caller, prompt, emit)
+
+
+async def _answer(deps: Services, caller: Principal, prompt: Prompt, emit: Emit) -> None:
+    usage = Usage()
     async with deps.models.lease(prompt.model, caller.id, prompt.keep_alive_s) as lease:
         await emit(ChatDelta())
         sampling = {**prompt.sampling, **(lease.counting if prompt.counted else {})}
@@ -82,7 +90,9 @@ async def generate(deps: Services, caller: Principal, prompt: Prompt, emit: Emit
             answer = deps.chat.stream_chat(lease, prompt.messages, tools=prompt.tools, sampling=sampling)
         async with aclosing(answer) as deltas:
             async for delta in deltas:
+                usage = delta.usage or usage
                 await emit(delta)
+    await deps.shares.charge_tokens(caller, usage.prompt_tokens + usage.completion_tokens)
 
 
 async def conversation_sandbox(

@@ -86,10 +86,15 @@ async def _embed(
     async def ask() -> Mapping[str, Any]:
         nonlocal ready
         granted = kept(caller, body.keep_alive).granted_s
-        async with deps.models.lease(body.model, caller.id, granted) as lease:
-            ready = perf_counter_ns()
-            return await deps.chat.ask(lease, "/v1/embeddings", {"input": texts, "encoding_format": "float"})
+        with deps.shares.run(caller):
+            async with deps.models.lease(body.model, caller.id, granted) as lease:
+                ready = perf_counter_ns()
+                wanted = {"input": texts, "encoding_format": "float"}
+                told = await deps.chat.ask(lease, "/v1/embeddings", wanted)
+        await deps.shares.charge_tokens(caller, int((told.get("usage") or {}).get("prompt_tokens") or 0))
+        return told
 
+    await deps.shares.check_tokens(caller)
     return await while_connected(request, ask), ready
 
 
