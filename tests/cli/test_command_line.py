@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.conftest import NOWHERE, Server, lm_sandbox, serving
+from tests.control_groups import groups_below
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 LIMIT_S = 60
@@ -191,7 +192,7 @@ def _groups(pid: int, victim: str) -> list[Path]:
     # A launcher that is killed cannot clean up: its groups are empty, and the next server removes them.
     if victim == "launcher":
         return []
-    return [folder for folder in Path("/sys/fs/cgroup").glob(f"**/lm-sandbox-{pid}/sb_*") if folder.is_dir()]
+    return groups_below(f"lm-sandbox-{pid}")
 
 
 def test_the_next_server_removes_what_a_killed_one_left(command_env: dict[str, str]) -> None:

@@ -15,6 +15,7 @@ from lm_sandbox.sandboxes.output import OutputChunk, Stream
 from lm_sandbox.sandboxes.process import CommandSpec
 from tests.conformance.conftest import BOX, SMALL, Run, runner
 from tests.conftest import eventually
+from tests.control_groups import control_groups
 
 pytestmark = pytest.mark.anyio
 
@@ -266,7 +267,7 @@ async def test_destroying_leaves_no_process_mount_or_group(driver: SandboxDriver
     await runner(driver, sandbox)(f"setsid sleep {marker} & echo x > /workspace/f")
     await driver.destroy(sandbox)
     assert Path("/proc/self/mounts").read_text() == mounts
-    assert not list(Path("/sys/fs/cgroup").glob(f"**/{sandbox}"))
+    assert not control_groups(sandbox)
     await eventually(lambda: not _users_of(marker))
 
 

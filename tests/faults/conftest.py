@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.conftest import Server
+from tests.control_groups import groups_below
 
 MIB = 1024 * 1024
 
@@ -26,12 +27,7 @@ class Holdings:
 def holdings(server: Server) -> Holdings:
     status = Path(f"/proc/{server.pid}/status").read_text()
     threads = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Threads:"))
-    cgroups = [
-        folder
-        for parent in Path("/sys/fs/cgroup").rglob(f"lm-sandbox-{server.pid}")
-        for folder in parent.iterdir()
-        if folder.is_dir()
-    ]
+    cgroups = groups_below(f"lm-sandbox-{server.pid}")
     return Holdings(_descriptors(server.pid), threads, len(list(_descendants(server.pid))), len(cgroups))
 
 

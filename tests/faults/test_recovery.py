@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.conftest import eventually, serving
+from tests.control_groups import control_groups
 from tests.sandboxes.imaged import needs_images
 
 pytestmark = pytest.mark.anyio
@@ -269,7 +270,7 @@ async def test_a_server_that_is_stopped_in_order_leaves_nothing(command_env: dic
     await eventually(lambda: not pids_with(str(launchers)))
     assert not any(launchers.iterdir())
     assert not pids_with("321987")
-    assert not list(Path("/sys/fs/cgroup").glob(f"**/lm-sandbox-{process.pid}"))
+    assert not control_groups(f"lm-sandbox-{process.pid}")
 
 
 async def test_without_another_server_everything_ends(command_env: dict[str, str]) -> None:
@@ -285,7 +286,7 @@ async def test_without_another_server_everything_ends(command_env: dict[str, str
         assert pids_with("543219")
         await eventually(lambda: not pids_with("543219"))
         await eventually(lambda: not any(launchers.iterdir()))
-        await eventually(lambda: not list(Path("/sys/fs/cgroup").glob(f"**/lm-sandbox-{process.pid}")))
+        await eventually(lambda: not control_groups(f"lm-sandbox-{process.pid}"))
 
 
 async def test_a_sandbox_whose_processes_died_with_the_server_is_told_as_failed(servers: Servers) -> None:

@@ -1,6 +1,7 @@
 """The official OpenAI client against a real server with the real model and real sandboxes."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import openai
@@ -13,8 +14,10 @@ PROMPT = "cat /proc/sys/kernel/random/boot_id"
 
 
 @pytest.fixture
-def sdk(shared_server: Server) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{shared_server.url}/v1", api_key=shared_server.key, max_retries=0)
+def sdk(shared_server: Server) -> Iterator[openai.OpenAI]:
+    url, key = f"{shared_server.url}/v1", shared_server.key
+    with openai.OpenAI(base_url=url, api_key=key, max_retries=0) as client:
+        yield client
 
 
 def test_chat_runs_the_loop_and_tells_what_the_kernel_said(sdk: openai.OpenAI) -> None:
@@ -132,9 +135,10 @@ def test_a_sandbox_can_be_named_as_the_container(sdk: openai.OpenAI) -> None:
 
 
 def test_a_wrong_key_is_the_sdks_authentication_error(shared_server: Server) -> None:
-    stranger = openai.OpenAI(base_url=f"{shared_server.url}/v1", api_key="wrong", max_retries=0)
-    with pytest.raises(openai.AuthenticationError):
-        stranger.models.list()
+    url = f"{shared_server.url}/v1"
+    with openai.OpenAI(base_url=url, api_key="wrong", max_retries=0) as stranger:
+        with pytest.raises(openai.AuthenticationError):
+            stranger.models.list()
 
 
 def test_models_are_listed(sdk: openai.OpenAI) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -12,8 +13,10 @@ from tests.conftest import Server
 
 
 @pytest.fixture
-def sdk(shared_server: Server) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{shared_server.url}/v1", api_key=shared_server.key, max_retries=0)
+def sdk(shared_server: Server) -> Iterator[openai.OpenAI]:
+    url, key = f"{shared_server.url}/v1", shared_server.key
+    with openai.OpenAI(base_url=url, api_key=key, max_retries=0) as client:
+        yield client
 
 
 def test_a_container_is_made_found_listed_and_deleted(sdk: openai.OpenAI) -> None:

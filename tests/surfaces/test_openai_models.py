@@ -30,7 +30,8 @@ def sdk(command_env: dict[str, str]) -> Iterator[openai.OpenAI]:
     own = {"embed": {"purpose": "embedding"}, "short": {"context_tokens": 64, "parallel": 1}}
     env = command_env | {"LM_SANDBOX_LLAMACPP__MODELS": json.dumps(own)}
     with serving(env) as (_, server):
-        yield openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0)
+        with openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0) as client:
+            yield client
 
 
 def test_embeddings_are_vectors_of_which_like_texts_have_like_ones(sdk: openai.OpenAI) -> None:

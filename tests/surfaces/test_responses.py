@@ -17,8 +17,10 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 @pytest.fixture
-def sdk(shared_server: Server) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{shared_server.url}/v1", api_key=shared_server.key, max_retries=0)
+def sdk(shared_server: Server) -> Iterator[openai.OpenAI]:
+    url, key = f"{shared_server.url}/v1", shared_server.key
+    with openai.OpenAI(base_url=url, api_key=key, max_retries=0) as client:
+        yield client
 
 
 @pytest.fixture
@@ -115,11 +117,12 @@ def test_a_background_response_is_cancelled_and_its_command_ends(
         model="nano", input="cat notes.txt", tools=tools, background=True, stream=True
     )
     response_id = ""
-    for event in stream:
-        if event.type == "response.created":
-            response_id = event.response.id
-        if event.type == "response.output_item.added" and event.item.type == "shell_call_output":
-            break
+    with stream:
+        for event in stream:
+            if event.type == "response.created":
+                response_id = event.response.id
+            if event.type == "response.output_item.added" and event.item.type == "shell_call_output":
+                break
     assert sdk.responses.cancel(response_id).status == "cancelled"
     assert sdk.responses.cancel(response_id).status == "cancelled"
     told = http.post(f"/v1/sandboxes/{box}/commands", json={"command": "pgrep -x cat"}).json()
