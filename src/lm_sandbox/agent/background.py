@@ -1,5 +1,6 @@
 """Runs that go on without anyone waiting for their answer."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ import anyio
 
 from lm_sandbox.agent.event_log import EventLog
 from lm_sandbox.errors import QuotaReached
+
+LOG = logging.getLogger(__name__)
 
 Work = Callable[[], Awaitable[None]]
 
@@ -70,6 +73,9 @@ class BackgroundRuns:
         try:
             with job.scope:
                 await work()
+        except Exception:
+            # One run that cannot be kept, as on a full disk, ends no other and not the server.
+            LOG.exception("the run %s failed in the background", run_id)
         finally:
             del self._jobs[run_id]
             job.ended.set()

@@ -4,9 +4,10 @@ A record holds documents of a surface as they are; nothing here looks into them.
 """
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Self
 
 from sqlalchemy import (
@@ -42,7 +43,8 @@ RUNS = Table(
     Column("events", LargeBinary, nullable=False),
 )
 
-_HEAD = (RUNS.c.id, RUNS.c.owner, RUNS.c.created_at, RUNS.c.document)
+_HEAD = (RUNS.c.id, RUNS.c.owner, RUNS.c.created_at, RUNS.c.document, RUNS.c.server)
+FORGET_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,14 @@ class RunHead:
         owner: The id of the principal that asked for it.
         created_at: When it began.
         document: What it is or has become, as JSON.
+        running: Whether a server that lives is at work on it.
     """
 
     id: str
     owner: str
     created_at: datetime
     document: str
+    running: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,10 @@ class RunRecord(RunHead):
     Attributes:
         inputs: What it started from, as JSON.
         events: What happened, one JSON text each.
-        running: Whether a server that lives is at work on it.
     """
 
     inputs: str
     events: Sequence[str] = ()
-    running: bool = False
 
 
 class RunStore:
@@ -83,11 +85,16 @@ class RunStore:
     Args:
         database: Holds the rows.
         kept_days: How long one is kept.
+        clock: Seconds that only go up.
     """
 
-    def __init__(self, database: Database, kept_days: float) -> None:
+    def __init__(
+        self, database: Database, kept_days: float, *, clock: Callable[[], float] = monotonic
+    ) -> None:
         self._database = database
         self._kept = timedelta(days=kept_days)
+        self._clock = clock
+        self._forgot_at = clock()
 
     async def __aenter__(self) -> Self:
         await self.forget_old()
@@ -98,12 +105,15 @@ class RunStore:
 
     async def forget_old(self) -> None:
         """Deletes what has been kept for long enough."""
+        self._forgot_at = self._clock()
         query = delete(RUNS).where(RUNS.c.created_at < datetime.now(UTC) - self._kept)
         async with self._database.begin() as connection:
             await connection.execute(query)
 
     async def add(self, record: RunRecord) -> None:
-        """Enters a run, which this server works on or has worked on."""
+        """Enters a run, which this server works on or has worked on; now and then forgets old ones."""
+        if self._clock() - self._forgot_at >= FORGET_S:
+            await self.forget_old()
         row = {
             "id": record.id,
             "owner": record.owner,
@@ -148,7 +158,7 @@ class RunStore:
             query = query.where(place < before.scalar_subquery())
         async with self._database.begin() as connection:
             rows = (await connection.execute(query)).mappings().all()
-        heads = [RunHead(**{**row, "created_at": row["created_at"].replace(tzinfo=UTC)}) for row in rows]
+        heads = [_head(row) for row in rows]
         return heads[:limit], len(heads) > limit
 
     async def delete(self, principal: Principal, run_id: str) -> None:
@@ -162,6 +172,15 @@ class RunStore:
             await connection.execute(delete(RUNS).where(RUNS.c.id == record.id))
 
 
+def _head(row: RowMapping) -> RunHead:
+    created = row["created_at"].replace(tzinfo=UTC)
+    return RunHead(row["id"], row["owner"], created, row["document"], running=_runs(row))
+
+
+def _runs(row: RowMapping) -> bool:
+    return row["server"] is not None and is_running(row["server"])
+
+
 def _record(row: RowMapping) -> RunRecord:
     text = zlib.decompress(row["events"]).decode()
     return RunRecord(
@@ -171,7 +190,7 @@ def _record(row: RowMapping) -> RunRecord:
         document=row["document"],
         inputs=row["inputs"],
         events=text.split("\n") if text else [],
-        running=row["server"] is not None and is_running(row["server"]),
+        running=_runs(row),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from lm_sandbox.agent.run_store import RunRecord, RunStore
+from lm_sandbox.agent.run_store import RunHead, RunRecord, RunStore
 from lm_sandbox.errors import Conflict
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.surfaces.openai.responses.draft import RUNNING, Body, Draft, Status
@@ -62,7 +62,7 @@ def new_record(draft: Draft, owner: str, sandbox_id: str | None) -> RunRecord:
     )
 
 
-def response_body(record: RunRecord) -> Body:
+def response_body(record: RunHead) -> Body:
     """Reads a stored response; one whose server died has failed."""
     body: Body = json.loads(record.document)
     if not record.running and body["status"] in {status.value for status in RUNNING}:

@@ -58,7 +58,7 @@ async def list_responses(
 ) -> dict[str, object]:
     """Lists your stored responses, the newest first."""
     heads, more = await deps.runs.page(caller, after, limit)
-    return list_body([json.loads(head.document) for head in heads], more=more)
+    return list_body([response_body(head) for head in heads], more=more)
 
 
 @ROUTER.get("/{response_id}", response_model=None)
