@@ -21,7 +21,7 @@ from pathlib import Path
 
 import httpx
 
-from lm_sandbox.config import DockerSettings
+from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.sandboxes.commands import CommandRequest, run_command
 from lm_sandbox.sandboxes.driver import SandboxDriver, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver

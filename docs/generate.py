@@ -6,7 +6,7 @@ from typing import get_args
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 
 PAGE = Path(__file__).with_name("settings.md")
 HEAD = """# Settings

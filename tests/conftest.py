@@ -15,7 +15,9 @@ import hypothesis
 import pytest
 
 from lm_sandbox.app import create_app, start_services
-from lm_sandbox.config import LimitSettings, Settings, UpstreamSettings
+from lm_sandbox.config.access import LimitSettings
+from lm_sandbox.config.models import UpstreamSettings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.deps import Services
 from tests.docker_engine import docker_engine

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lm_sandbox.config import DockerSettings
+from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.sandboxes.driver import SandboxDriver
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
 from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver

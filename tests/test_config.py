@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from lm_sandbox.app import build_driver
-from lm_sandbox.config import SandboxSettings, Settings
+from lm_sandbox.config.sandboxes import SandboxSettings
+from lm_sandbox.config.settings import Settings
+from lm_sandbox.parts import build_driver
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from lm_sandbox.agent.events import (
 )
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.agent.request import Consent, RunRequest, Shell
-from lm_sandbox.config import AgentSettings
+from lm_sandbox.config.agent import AgentSettings
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.models.chat import ChatDelta, ChatMessage, ToolCall, Usage
 from lm_sandbox.models.engine import Lease

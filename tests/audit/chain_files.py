@@ -7,7 +7,7 @@ from lm_sandbox.audit.entry import Entry
 from lm_sandbox.audit.redaction import Redactor
 from lm_sandbox.audit.segments import segments_of
 from lm_sandbox.audit.store import AuditStore
-from lm_sandbox.config import AuditSettings
+from lm_sandbox.config.insight import AuditSettings
 
 DAY_S = 86_400.0
 NOON = 1_780_000_000.0

@@ -15,7 +15,7 @@ from lm_sandbox.audit.head import FILE, read_head
 from lm_sandbox.audit.segments import segments_of
 from lm_sandbox.audit.signing import PRIVATE, PublicKey, SigningKey
 from lm_sandbox.audit.verification import FindingKind, Report, verify
-from lm_sandbox.config import AuditSettings
+from lm_sandbox.config.insight import AuditSettings
 from tests.audit.chain_files import DAY_S, Clock, entries, lines_of, new_store, put_lines, write
 
 

@@ -16,7 +16,7 @@ from lm_sandbox.audit.reading import Query, search
 from lm_sandbox.audit.redaction import Redactor
 from lm_sandbox.audit.store import AuditStore
 from lm_sandbox.audit.verification import verify
-from lm_sandbox.config import AuditSettings
+from lm_sandbox.config.insight import AuditSettings
 from lm_sandbox.errors import AuditUnavailable
 
 pytestmark = pytest.mark.anyio

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lm_sandbox.cli.security import look_at_files, look_at_keys, look_at_settings
-from lm_sandbox.config import LimitSettings, Settings
+from lm_sandbox.config.access import LimitSettings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.identity.key_records import ApiKey
 from lm_sandbox.identity.principals import Scope
 from lm_sandbox.identity.quotas import Quotas

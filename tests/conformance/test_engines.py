@@ -9,7 +9,7 @@ import anyio
 import pytest
 from pydantic import SecretStr
 
-from lm_sandbox.config import LlamaCppSettings
+from lm_sandbox.config.models import LlamaCppSettings
 from lm_sandbox.errors import (
     EngineUnavailable,
     Invalid,

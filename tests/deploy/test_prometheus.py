@@ -11,7 +11,7 @@ import httpx
 import pytest
 import yaml
 
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.telemetry.gpus import READINGS
 from tests.conftest import Server
 

@@ -10,7 +10,7 @@ import pytest
 
 from lm_sandbox import errors
 from lm_sandbox.app import create_app
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.surfaces.deps import Services
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lm_sandbox.config import DockerSettings
+from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.errors import Unsupported
 from lm_sandbox.sandboxes.driver import SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from lm_sandbox.config import LimitSettings, TokenSettings
+from lm_sandbox.config.access import LimitSettings, TokenSettings
 from lm_sandbox.errors import Forbidden, KeyRevoked, Unauthenticated
 from lm_sandbox.identity.gate import Gate, Visit
 from lm_sandbox.identity.keys import CACHE_S, KeyChange, KeyStore

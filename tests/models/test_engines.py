@@ -12,7 +12,7 @@ import anyio
 import httpx
 import pytest
 
-from lm_sandbox.config import LlamaCppSettings
+from lm_sandbox.config.models import LlamaCppSettings
 from lm_sandbox.errors import EngineUnavailable, ModelFailed, ModelNotFound, UpstreamError
 from lm_sandbox.models.chat import ChatMessage
 from lm_sandbox.models.client import ChatClient

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from anyio.lowlevel import checkpoint
 
-from lm_sandbox.config import LlamaCppSettings, ModelSettings
+from lm_sandbox.config.models import LlamaCppSettings, ModelSettings
 from lm_sandbox.errors import (
     Conflict,
     DoesNotFit,

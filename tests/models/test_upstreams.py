@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from lm_sandbox.app import create_app, start_services
-from lm_sandbox.config import EngineSettings, LlamaCppSettings, Settings
+from lm_sandbox.config.models import EngineSettings, LlamaCppSettings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import EngineUnavailable, Invalid, ModelNotFound, UpstreamError
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.engine import Engine, Lease, ModelState, PullProgress

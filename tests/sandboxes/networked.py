@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from anyio import TemporaryDirectory
 
-from lm_sandbox.config import SandboxSettings
+from lm_sandbox.config.sandboxes import SandboxSettings
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.identity.shares import Shares
 from lm_sandbox.sandboxes.commands import CommandResult

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lm_sandbox.config import SandboxSettings
+from lm_sandbox.config.sandboxes import SandboxSettings
 from lm_sandbox.errors import (
     DriverUnavailable,
     Forbidden,

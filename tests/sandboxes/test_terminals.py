@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from lm_sandbox.config import SandboxSettings
+from lm_sandbox.config.sandboxes import SandboxSettings
 from lm_sandbox.errors import (
     Conflict,
     Forbidden,

@@ -11,7 +11,7 @@ import pytest
 from lm_sandbox.app import create_app
 from lm_sandbox.audit.opening import audit_folder
 from lm_sandbox.audit.verification import verify
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import AuditUnavailable
 from lm_sandbox.identity.principals import Scope
 from lm_sandbox.surfaces.deps import Services

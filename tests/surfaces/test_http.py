@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from lm_sandbox.app import create_app
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.identity.principals import Scope
 from lm_sandbox.surfaces.deps import Services
 from tests.conftest import KEY

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.identity.principals import Scope
 from lm_sandbox.surfaces.deps import Services
 from tests.conftest import Server, lm_sandbox

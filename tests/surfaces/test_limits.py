@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from lm_sandbox.app import create_app, start_services
-from lm_sandbox.config import LimitSettings, QuotaSettings, Settings
+from lm_sandbox.config.access import LimitSettings, QuotaSettings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import QuotaReached, Unauthenticated
 from lm_sandbox.identity.gate import Visit
 from lm_sandbox.identity.keys import NewKey

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from lm_sandbox.app import create_app, start_services
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.identity.principals import Scope
 from lm_sandbox.models.chat import ChatMessage
 from lm_sandbox.models.client import ChatClient

@@ -11,7 +11,8 @@ import openai
 import pytest
 
 from lm_sandbox.app import create_app, start_services
-from lm_sandbox.config import EngineSettings, Settings, UpstreamSettings
+from lm_sandbox.config.models import EngineSettings, UpstreamSettings
+from lm_sandbox.config.settings import Settings
 from tests.conftest import KEY, NOWHERE, serving
 from tests.models.upstream import Upstream, events, reply, said, scripted
 

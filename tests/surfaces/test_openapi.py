@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from schemathesis.schemas import BaseSchema
 
 from lm_sandbox.app import create_app
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from tests.conftest import command_environment, serving
 
 # They would go to the internet, or wait for what never comes; each is asked by name in other tests.

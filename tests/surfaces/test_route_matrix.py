@@ -14,13 +14,14 @@ import pytest
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from lm_sandbox.agent.run_store import RunRecord
-from lm_sandbox.app import ROUTERS, create_app
-from lm_sandbox.config import Settings
+from lm_sandbox.app import create_app
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.identity.key_records import API_KEYS
 from lm_sandbox.identity.keys import KeyStore, NewKey
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.sandbox import NewSandbox
 from lm_sandbox.surfaces.deps import Services
+from lm_sandbox.web import ROUTERS
 from tests.conftest import KEY
 from tests.surfaces.route_rows import ROWS, Need, Row
 

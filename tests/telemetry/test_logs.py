@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from lm_sandbox.app import create_app, start_services
-from lm_sandbox.config import LogFormat, LogSettings, Settings
+from lm_sandbox.config.insight import LogFormat, LogSettings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.telemetry.happenings import ORIGIN, CommandEnded, Origin, RequestEnded
 from lm_sandbox.telemetry.logs import MOST_WAITING, Logs

@@ -4,7 +4,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lm_sandbox.config import MetricsAccess, Settings
+from lm_sandbox.config.insight import MetricsAccess
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.identity.principals import Scope
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.telemetry.gpus import GpuCollector

@@ -31,7 +31,7 @@ from lm_sandbox.agent.tools import (
     output_of,
     parse_bash_call,
 )
-from lm_sandbox.config import AgentSettings
+from lm_sandbox.config.agent import AgentSettings
 from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.identity.shares import Shares

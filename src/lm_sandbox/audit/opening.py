@@ -5,7 +5,7 @@ from pathlib import Path
 from lm_sandbox.audit.log import AuditLog
 from lm_sandbox.audit.redaction import DEFAULTS, Redactor
 from lm_sandbox.audit.store import AuditStore
-from lm_sandbox.config import AuditSettings
+from lm_sandbox.config.insight import AuditSettings
 
 
 def audit_folder(data_dir: Path) -> Path:

@@ -24,7 +24,7 @@ from lm_sandbox.audit.segments import (
     sync_folder,
 )
 from lm_sandbox.audit.signing import SigningKey
-from lm_sandbox.config import AuditSettings
+from lm_sandbox.config.insight import AuditSettings
 
 MIB = 1024 * 1024
 

@@ -18,7 +18,7 @@ from lm_sandbox.audit.opening import audit_folder
 from lm_sandbox.audit.reading import Query, export, search
 from lm_sandbox.audit.signing import PublicKey
 from lm_sandbox.audit.verification import Report, verify
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import Invalid, NotFound
 
 POLL_S = 0.5

@@ -12,9 +12,10 @@ from typing import Self
 import anyio
 import httpx
 
-from lm_sandbox.app import create_app, local_key, start_services
-from lm_sandbox.config import Settings
+from lm_sandbox.app import create_app, start_services
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import Unauthenticated, Unavailable
+from lm_sandbox.parts import local_key
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 
 # A server that is written down and not there refuses at once; one that is busy may need its time.

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from lm_sandbox.app import build_driver, build_registry
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.models.engine import Model, ModelState
 from lm_sandbox.models.hardware import Hardware, read_hardware
 from lm_sandbox.models.placement import GIB
 from lm_sandbox.models.registry import EngineState
+from lm_sandbox.parts import build_driver, build_registry
 from lm_sandbox.sandboxes.driver import Check
 
 

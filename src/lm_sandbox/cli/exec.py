@@ -4,7 +4,7 @@ import json
 import sys
 
 from lm_sandbox.cli.connection import check, connect
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 
 # What shells report for a command that was killed.
 KILLED = 137

@@ -35,7 +35,7 @@ from lm_sandbox.cli.mcp_wire import (
     is_stateless,
     key_of,
 )
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 
 PATH = "/mcp"
 SESSION = "mcp-session-id"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lm_sandbox.cli.connection import check, connect, connect_to_server
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import ModelNotFound
 from lm_sandbox.models.engine import ModelState
 

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from lm_sandbox.cli.connection import check, connect
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import ModelNotFound
 
 LABEL = 9

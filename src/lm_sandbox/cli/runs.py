@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from lm_sandbox.cli.connection import check, connect
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 
 PAGE = 100
 LABEL = 9

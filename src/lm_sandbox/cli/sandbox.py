@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lm_sandbox.cli.connection import check, connect_to_server
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 
 PAGE = 100
 COLUMNS = ("id", "name", "state", "created_at", "last_active_at")

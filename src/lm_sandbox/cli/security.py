@@ -11,11 +11,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from lm_sandbox.app import local_key
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.identity.key_records import ApiKey, KeyState
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.principals import Scope
+from lm_sandbox.parts import local_key
 from lm_sandbox.sandboxes.driver import Check
 from lm_sandbox.storage.database import Database
 

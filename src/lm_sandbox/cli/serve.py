@@ -8,11 +8,12 @@ import sys
 import uvicorn
 from rich.console import Console
 
-from lm_sandbox.app import create_app, local_key
+from lm_sandbox.app import create_app
 from lm_sandbox.cli.connection import RunningServer, server_file
 from lm_sandbox.cli.patient_http import HEAD_BYTES, Connections, patient_http
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import Invalid
+from lm_sandbox.parts import local_key
 from lm_sandbox.telemetry.logs import Logs
 
 BACKLOG = 2048

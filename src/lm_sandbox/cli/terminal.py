@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from lm_sandbox.cli.connection import check, connect_to_server
 from lm_sandbox.cli.sandbox import id_of
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import Unavailable
 
 # Ctrl and ]: telnet's own.

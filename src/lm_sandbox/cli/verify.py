@@ -10,9 +10,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from lm_sandbox import __version__
-from lm_sandbox.app import build_driver
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import DriverUnavailable
+from lm_sandbox.parts import build_driver
 from lm_sandbox.sandboxes.driver import Enforced
 from lm_sandbox.sandboxes.drivers.bubblewrap.checks import obstacle_to_images
 from lm_sandbox.sandboxes.verification.attempts import MACHINE

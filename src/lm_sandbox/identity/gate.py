@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lm_sandbox.config import LimitSettings
+from lm_sandbox.config.access import LimitSettings
 from lm_sandbox.errors import Unauthenticated
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.principals import Principal

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import jwt
 
-from lm_sandbox.config import TokenSettings
+from lm_sandbox.config.access import TokenSettings
 from lm_sandbox.errors import Unauthenticated
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.principals import Principal, Scope

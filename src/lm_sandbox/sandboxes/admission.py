@@ -1,6 +1,6 @@
 """What may be asked for: turns requests into specifications, within the server's bounds. Pure."""
 
-from lm_sandbox.config import SandboxSettings
+from lm_sandbox.config.sandboxes import SandboxSettings
 from lm_sandbox.errors import Invalid, TooLarge
 from lm_sandbox.sandboxes.commands import CommandRequest
 from lm_sandbox.sandboxes.limits import MIB, Limits

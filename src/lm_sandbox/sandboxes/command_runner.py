@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from lm_sandbox.config import SandboxSettings
+from lm_sandbox.config.sandboxes import SandboxSettings
 from lm_sandbox.sandboxes.admission import admit_command
 from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.driver import SandboxDriver

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from lm_sandbox.config import SandboxSettings
+from lm_sandbox.config.sandboxes import SandboxSettings
 from lm_sandbox.errors import Conflict, Gone, NoCapacity, SandboxNotFound
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.admission import admit_lifetime

@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from lm_sandbox.config import SandboxSettings
+from lm_sandbox.config.sandboxes import SandboxSettings
 from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.identity.shares import Shares

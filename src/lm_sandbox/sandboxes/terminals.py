@@ -9,7 +9,7 @@ from typing import Self
 import anyio
 from anyio.abc import TaskGroup
 
-from lm_sandbox.config import SandboxSettings
+from lm_sandbox.config.sandboxes import SandboxSettings
 from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.sandboxes.admission import admit_argv

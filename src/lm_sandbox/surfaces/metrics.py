@@ -6,7 +6,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from lm_sandbox.config import MetricsAccess
+from lm_sandbox.config.insight import MetricsAccess
 from lm_sandbox.errors import NotFound
 from lm_sandbox.identity.principals import Scope
 from lm_sandbox.surfaces.deps import BEARER, Deps, principal_of

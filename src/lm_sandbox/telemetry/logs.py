@@ -16,7 +16,7 @@ from typing import Self, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from lm_sandbox.config import LogFormat, LogSettings
+from lm_sandbox.config.insight import LogFormat, LogSettings
 from lm_sandbox.telemetry.ecs import Fields, Line, line_of, line_of_record
 from lm_sandbox.telemetry.happenings import ORIGIN, Happening, Origin
 

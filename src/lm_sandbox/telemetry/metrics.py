@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Info, Proce
 from prometheus_client.registry import Collector
 
 from lm_sandbox import __version__
-from lm_sandbox.config import MetricsAccess
+from lm_sandbox.config.insight import MetricsAccess
 from lm_sandbox.telemetry.happenings import (
     CommandEnded,
     CommandStarted,

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from lm_sandbox.config import DockerSettings
+from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.errors import DriverUnavailable, Invalid, Unsupported
 from lm_sandbox.sandboxes.driver import RunState, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo, Image

@@ -10,7 +10,7 @@ from typing import Self
 import anyio
 import anyio.to_thread
 
-from lm_sandbox.config import LlamaCppSettings, ModelSettings
+from lm_sandbox.config.models import LlamaCppSettings, ModelSettings
 from lm_sandbox.errors import (
     Conflict,
     DoesNotFit,

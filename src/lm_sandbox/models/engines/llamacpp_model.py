@@ -7,7 +7,7 @@ from pathlib import Path
 
 import anyio
 
-from lm_sandbox.config import LlamaCppSettings, ModelSettings
+from lm_sandbox.config.models import LlamaCppSettings, ModelSettings
 from lm_sandbox.errors import EngineUnavailable, ModelFailed
 from lm_sandbox.models.engine import ModelState
 from lm_sandbox.models.engines.llamacpp_process import LlamaCppProcess, LoadJob

@@ -7,7 +7,7 @@ from functools import partial
 import anyio
 import anyio.to_thread
 
-from lm_sandbox.config import LlamaCppSettings
+from lm_sandbox.config.models import LlamaCppSettings
 from lm_sandbox.errors import DoesNotFit, NoCapacity
 from lm_sandbox.models.engines.llamacpp_model import KnownModel
 from lm_sandbox.models.engines.llamacpp_process import LoadJob

@@ -2,7 +2,7 @@
 
 from pydantic import SecretStr
 
-from lm_sandbox.config import EngineSettings
+from lm_sandbox.config.models import EngineSettings
 from lm_sandbox.errors import Invalid
 from lm_sandbox.models.engines.openai import Upstream
 

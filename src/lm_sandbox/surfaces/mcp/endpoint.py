@@ -9,7 +9,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from starlette.types import Receive, Scope, Send
 
 from lm_sandbox.agent.conversations import Conversations
-from lm_sandbox.config import Settings
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.surfaces.mcp.caller import Caller

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import ValidationError
 
-from lm_sandbox.config import DockerSettings
+from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.sandboxes.driver import Check
 from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo
 from lm_sandbox.sandboxes.drivers.docker.engine import BASE_URL

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lm_sandbox.config import DockerSettings
+from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Image
 from lm_sandbox.sandboxes.drivers.docker.profile import seccomp_profile

@@ -7,7 +7,7 @@ from typing import Self
 import anyio
 import anyio.to_thread
 
-from lm_sandbox.config import DockerSettings
+from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.errors import DriverUnavailable
 from lm_sandbox.sandboxes.driver import Adopted, Check, Enforced, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Container, EngineInfo

@@ -1,0 +1,1 @@
+"""Every setting, in one frozen tree; `settings` has its root, a module each its parts."""

@@ -1,0 +1,153 @@
+"""The web apps: which routes they have, what every request passes, and how errors leave."""
+
+from collections.abc import Iterable
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Lifespan
+
+from lm_sandbox import __version__
+from lm_sandbox.config.settings import Settings
+from lm_sandbox.sandboxes.limits import MIB
+from lm_sandbox.surfaces import health, oauth, seed
+from lm_sandbox.surfaces import metrics as metrics_page
+from lm_sandbox.surfaces.anthropic import routes as anthropic
+from lm_sandbox.surfaces.body_limit import BodyLimit
+from lm_sandbox.surfaces.doorway import Doorway
+from lm_sandbox.surfaces.errors import failure_of, problem
+from lm_sandbox.surfaces.exchange import exchange_of
+from lm_sandbox.surfaces.exchanges import Exchanges
+from lm_sandbox.surfaces.head_limit import HeadLimit
+from lm_sandbox.surfaces.mcp import routes as mcp
+from lm_sandbox.surfaces.native import (
+    audit,
+    commands,
+    engines,
+    events,
+    files,
+    images,
+    keys,
+    port_sockets,
+    ports,
+    sandboxes,
+    shells,
+    snapshots,
+    terminal_sockets,
+    terminals,
+)
+from lm_sandbox.surfaces.ollama import embedding, generating, library
+from lm_sandbox.surfaces.openai import chat, models, plain
+from lm_sandbox.surfaces.openai import files as uploads
+from lm_sandbox.surfaces.openai.containers import files as container_files
+from lm_sandbox.surfaces.openai.containers import routes as containers
+from lm_sandbox.surfaces.openai.responses import routes as responses
+from lm_sandbox.surfaces.page_headers import PageHeaders
+from lm_sandbox.surfaces.slow_bodies import SlowBodies
+from lm_sandbox.surfaces.swagger import add_swagger
+
+# What a form has besides its file.
+FORM_BYTES = 1024 * 1024
+
+
+DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
+
+
+MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER, plain.ROUTER)
+
+
+ROUTERS = (
+    # Routes are tried in order, and these are asked the most.
+    *MODEL_ROUTERS,
+    uploads.ROUTER,
+    containers.ROUTER,
+    container_files.ROUTER,
+    sandboxes.ROUTER,
+    commands.ROUTER,
+    shells.ROUTER,
+    snapshots.ROUTER,
+    images.ROUTER,
+    events.ROUTER,
+    files.ROUTER,
+    ports.LINKS,
+    ports.RELAYS,
+    port_sockets.ROUTER,
+    terminals.ROUTER,
+    terminal_sockets.ROUTER,
+    engines.ROUTER,
+    audit.ROUTER,
+    keys.ROUTER,
+    oauth.ROUTER,
+    oauth.INTROSPECTION,
+    mcp.ROUTER,
+    seed.ROUTER,
+    health.ROUTER,
+    metrics_page.ROUTER,
+    anthropic.ROUTER,
+    generating.ROUTER,
+    embedding.ROUTER,
+    library.ROUTER,
+)
+
+
+# What pages of other origins may read besides the body.
+EXPOSED = ("ratelimit", "ratelimit-policy", "retry-after", "etag", "content-range")
+
+
+def create_web_app(settings: Settings, lifespan: Lifespan[FastAPI]) -> FastAPI:
+    """Builds the app of the whole server.
+
+    Args:
+        settings: All of them.
+        lifespan: Starts the services that the routes call, and ends them.
+    """
+    app = FastAPI(
+        title="lm-sandbox",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    add_swagger(app)
+    return _furnished(app, settings, ROUTERS)
+
+
+def create_models_app(settings: Settings) -> FastAPI:
+    """Builds what sandboxes reach of this server: the model API, and nothing else."""
+    return _furnished(FastAPI(openapi_url=None), settings, MODEL_ROUTERS)
+
+
+def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -> FastAPI:
+    bounds = {
+        files.STREAMED: None,
+        images.STREAMED: None,
+        uploads.UPLOADED: settings.agent.upload_mib * MIB + FORM_BYTES,
+    }
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, others=bounds)
+    app.add_middleware(SlowBodies)
+    app.add_middleware(HeadLimit)
+    app.add_middleware(Doorway)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED,
+        )
+    app.add_middleware(PageHeaders)
+    # Outermost: what the others refuse is told of as well.
+    app.add_middleware(Exchanges)
+    for error in (HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(error, _as_problem)
+    for router in routers:
+        app.include_router(router)
+    return app
+
+
+async def _as_problem(request: Request, error: Exception) -> Response:
+    failure = failure_of(error)
+    exchange_of(request).code = failure.code
+    return problem(failure)
