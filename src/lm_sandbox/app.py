@@ -34,7 +34,7 @@ from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
-from lm_sandbox.storage.database import Database
+from lm_sandbox.storage.database import Database, backend_of
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.gauges import add_gauges
@@ -80,7 +80,7 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
         recorded = await exits.enter_async_context(build_audit(settings.data_dir, settings.audit))
         metrics = Metrics(settings.metrics.access)
         tell = tell_all([Recorder(recorded.add, reads=settings.audit.reads), metrics, *listeners])
-        database = await exits.enter_async_context(Database(settings.data_dir / "lm-sandbox.db"))
+        database = await exits.enter_async_context(Database(backend_of(settings.database, settings.data_dir)))
         key_store = KeyStore(database, quotas=Quotas(**settings.quotas.model_dump()))
         lifetime = timedelta(seconds=settings.tokens.lifetime_s)
         signing = SigningKeys(database, timedelta(days=settings.tokens.key_days), lifetime)

@@ -29,7 +29,8 @@
     │   ├── EngineUnavailable   the engine does not answer
     │   ├── SandboxFailed       the sandbox died
     │   ├── NoCapacity
-    │   └── AuditUnavailable    nothing can be recorded
+    │   ├── AuditUnavailable    nothing can be recorded
+    │   └── DatabaseUnavailable it does not answer, or its disk is full
     ├── FileRefused         the sandbox's user may not          403
     ├── LimitReached        a limit of the sandbox is hit       507
     ├── QuotaReached        as many as you may have             429
@@ -309,6 +310,12 @@ class AuditUnavailable(Unavailable):
     """What admins change must be recorded, and at present it cannot be."""
 
     code = "audit_unavailable"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database is gone, its disk is full, or it is too busy; it may be over in a moment."""
+
+    code = "database_unavailable"
 
 
 class UpstreamError(LmSandboxError):

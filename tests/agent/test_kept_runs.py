@@ -1,9 +1,7 @@
 """Runs as they are kept and as they go on in the background."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import anyio
 import pytest
@@ -19,12 +17,6 @@ pytestmark = pytest.mark.anyio
 ANNA = Principal("anna", "Anna", frozenset({Scope.MODELS}))
 BOB = Principal("bob", "Bob", frozenset({Scope.MODELS}))
 NEW = RunRecord("r1", "anna", datetime.now(UTC), "{}", "[]", ('{"a": 1}', '{"b": 2}'))
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with Database(tmp_path / "test.db") as opened:
-        yield opened
 
 
 async def test_a_run_comes_back_as_it_was_to_its_owner_alone(database: Database) -> None:

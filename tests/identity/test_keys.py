@@ -1,5 +1,4 @@
 import stat
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,12 +15,6 @@ from lm_sandbox.identity.quotas import Quotas
 from lm_sandbox.storage.database import Database
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with Database(tmp_path / "test.db") as opened:
-        yield opened
 
 
 async def test_a_key_is_known_again_with_its_scopes(database: Database) -> None:
@@ -73,9 +66,9 @@ async def test_a_configured_key_works_and_is_not_written_down(database: Database
     assert not local.path.exists()
 
 
-async def test_the_database_opens_again_without_migrating(database: Database, tmp_path: Path) -> None:
+async def test_the_database_opens_again_without_migrating(database: Database) -> None:
     await KeyStore(database).issue("kept", frozenset())
-    async with Database(tmp_path / "test.db") as again:
+    async with Database(database.backend) as again:
         assert await KeyStore(again).count() == 1
 
 

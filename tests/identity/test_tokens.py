@@ -2,10 +2,9 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -49,9 +48,8 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with Database(tmp_path / "test.db") as database:
-        yield House(database)
+async def house(database: Database) -> House:
+    return House(database)
 
 
 async def test_a_token_stands_for_its_key_with_the_scopes_that_were_asked_for(house: House) -> None:

@@ -47,10 +47,11 @@ def driver() -> FakeDriver:
 
 
 @pytest.fixture
-async def service(driver: FakeDriver, clock: Clock, tmp_path: Path) -> AsyncIterator[SandboxService]:
+async def service(
+    driver: FakeDriver, clock: Clock, tmp_path: Path, database: Database
+) -> AsyncIterator[SandboxService]:
     settings = SandboxSettings(max_sandboxes=3, idle_timeout_s=100, max_command_bytes=1000)
     async with (
-        Database(tmp_path / "test.db") as database,
         SnapshotStore(database, tmp_path / "snapshots", 10 * MIB) as snapshots,
         SandboxService(
             driver, settings, snapshots, SandboxStore(database), tmp_path / "spool", clock=clock

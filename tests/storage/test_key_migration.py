@@ -2,33 +2,23 @@
 
 import hashlib
 import hmac
-from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import create_engine, text
 
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.principals import Scope
-from lm_sandbox.storage.database import MIGRATIONS, Database
+from lm_sandbox.storage.backend import Backend
+from lm_sandbox.storage.database import Database, migrate
 
 pytestmark = pytest.mark.anyio
 
 TOKEN = "lms_a-key-from-before"
 
 
-def _database_of(path: Path, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["url"] = f"sqlite:///{path}"
-    command.upgrade(config, revision)
-
-
-async def test_keys_from_before_they_had_records_of_their_own_still_work(tmp_path: Path) -> None:
-    path = tmp_path / "old.db"
-    _database_of(path, "0004")
-    engine = create_engine(f"sqlite:///{path}")
+async def test_keys_from_before_they_had_records_of_their_own_still_work(backend: Backend) -> None:
+    migrate(backend, "0004")
+    engine = create_engine(backend.migrations_url)
     row = {
         "lookup": hashlib.sha256(b"lookup:" + TOKEN.encode()).hexdigest()[:8],
         "salt": b"s" * 16,
@@ -43,6 +33,6 @@ async def test_keys_from_before_they_had_records_of_their_own_still_work(tmp_pat
             row,
         )
     engine.dispose()
-    async with Database(path) as database:
+    async with Database(backend) as database:
         principal = await KeyStore(database).authenticate(TOKEN)
     assert (principal.id, principal.scopes) == ("key_1", frozenset({Scope.MODELS, Scope.FILES}))

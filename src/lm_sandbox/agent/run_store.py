@@ -12,7 +12,6 @@ from typing import Self
 
 from sqlalchemy import (
     Column,
-    DateTime,
     LargeBinary,
     RowMapping,
     String,
@@ -29,14 +28,14 @@ from lm_sandbox.errors import NotFound
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.serving_process import is_running, this_server
 from lm_sandbox.storage.database import Database
-from lm_sandbox.storage.schema import METADATA
+from lm_sandbox.storage.schema import METADATA, Moment
 
 RUNS = Table(
     "runs",
     METADATA,
     Column("id", String(64), primary_key=True),
     Column("owner", String(64), nullable=False, index=True),
-    Column("created_at", DateTime(timezone=True), nullable=False, index=True),
+    Column("created_at", Moment, nullable=False, index=True),
     Column("server", String(64), nullable=True, index=True),
     Column("document", Text, nullable=False),
     Column("inputs", Text, nullable=False),
@@ -173,8 +172,7 @@ class RunStore:
 
 
 def _head(row: RowMapping) -> RunHead:
-    created = row["created_at"].replace(tzinfo=UTC)
-    return RunHead(row["id"], row["owner"], created, row["document"], running=_runs(row))
+    return RunHead(row["id"], row["owner"], row["created_at"], row["document"], running=_runs(row))
 
 
 def _runs(row: RowMapping) -> bool:
@@ -186,7 +184,7 @@ def _record(row: RowMapping) -> RunRecord:
     return RunRecord(
         id=row["id"],
         owner=row["owner"],
-        created_at=row["created_at"].replace(tzinfo=UTC),
+        created_at=row["created_at"],
         document=row["document"],
         inputs=row["inputs"],
         events=text.split("\n") if text else [],

@@ -13,7 +13,6 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
-    DateTime,
     RowMapping,
     String,
     Table,
@@ -30,7 +29,7 @@ from lm_sandbox.identity.shares import Shares
 from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.paging import page_of
 from lm_sandbox.storage.database import Database
-from lm_sandbox.storage.schema import METADATA
+from lm_sandbox.storage.schema import METADATA, Moment
 
 UPLOADS = Table(
     "uploads",
@@ -40,8 +39,8 @@ UPLOADS = Table(
     Column("name", String(512), nullable=False),
     Column("purpose", String(64), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False, index=True),
-    Column("expires_at", DateTime(timezone=True), nullable=True),
+    Column("created_at", Moment, nullable=False, index=True),
+    Column("expires_at", Moment, nullable=True),
 )
 PIECE = 1 << 20
 
@@ -119,7 +118,7 @@ class Uploads:
 
         Raises:
             TooLarge: it is over the size of one.
-            NoCapacity: the files take as much as they may.
+            NoCapacity: the files take as much as they may, or the disk takes no more.
             QuotaReached: the principal keeps as much as it may.
         """
         principal.require(Scope.FILES)
@@ -133,8 +132,10 @@ class Uploads:
             expires = None if kept_s is None else now + timedelta(seconds=kept_s)
             upload = Upload(upload_id, principal.id, name, purpose, size, now, expires)
             await self._enter(upload)
-        except BaseException:
+        except BaseException as error:
             path.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise NoCapacity("The server's disk takes no more; delete something.") from error
             raise
         return upload
 
@@ -225,13 +226,4 @@ def _copy(content: BinaryIO, path: Path, most: int) -> int:
 
 
 def _upload(row: RowMapping) -> Upload:
-    expires = row["expires_at"]
-    return Upload(
-        id=row["id"],
-        owner=row["owner"],
-        name=row["name"],
-        purpose=row["purpose"],
-        size_bytes=row["size_bytes"],
-        created_at=row["created_at"].replace(tzinfo=UTC),
-        expires_at=None if expires is None else expires.replace(tzinfo=UTC),
-    )
+    return Upload(**row)

@@ -17,7 +17,8 @@ from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.principals import Scope
 from lm_sandbox.parts import local_key
 from lm_sandbox.sandboxes.driver import Check
-from lm_sandbox.storage.database import Database
+from lm_sandbox.storage.database import Database, backend_of
+from lm_sandbox.storage.sqlite import Sqlite
 
 PAGE = 100
 UNUSED = timedelta(days=90)
@@ -124,12 +125,12 @@ def look_at_keys(keys: Sequence[ApiKey], now: datetime | None = None) -> Iterato
 
 
 async def _keys(settings: Settings) -> list[ApiKey]:
-    path = settings.data_dir / "lm-sandbox.db"
-    if not path.exists():
+    backend = backend_of(settings.database, settings.data_dir)
+    if isinstance(backend, Sqlite) and not backend.path.exists():
         return []
     found: list[ApiKey] = []
     more = True
-    async with Database(path) as database:
+    async with Database(backend) as database:
         while more:
             after = found[-1].id if found else None
             page, more = await KeyStore(database).page(after=after, limit=PAGE)

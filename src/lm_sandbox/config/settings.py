@@ -23,6 +23,7 @@ from lm_sandbox.config.insight import AuditSettings, LogSettings, MetricsSetting
 from lm_sandbox.config.models import EngineName, EngineSettings, LlamaCppSettings, UpstreamSettings
 from lm_sandbox.config.sandboxes import DockerSettings, SandboxSettings
 from lm_sandbox.config.section import Positive
+from lm_sandbox.config.storage import DatabaseSettings
 
 
 class OwnDotEnv(DotEnvSettingsSource):
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     )
     default_model: str | None = Field(None, description="the model that `run` and `auto` use")
     max_body_bytes: Positive = Field(16 * 1024 * 1024, description="the largest request body")
+    database: DatabaseSettings = DatabaseSettings()
     sandbox: SandboxSettings = SandboxSettings()
     docker: DockerSettings = DockerSettings()
     llamacpp: LlamaCppSettings = LlamaCppSettings()

@@ -5,12 +5,11 @@ import hmac
 import json
 import secrets
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import (
     Column,
-    DateTime,
     ForeignKey,
     Integer,
     LargeBinary,
@@ -32,7 +31,7 @@ from lm_sandbox.errors import Conflict, KeyNotFound
 from lm_sandbox.identity.principals import Scope
 from lm_sandbox.identity.quotas import Quotas
 from lm_sandbox.storage.database import Database
-from lm_sandbox.storage.schema import METADATA
+from lm_sandbox.storage.schema import METADATA, Moment
 
 API_KEYS = Table(
     "api_keys",
@@ -42,10 +41,10 @@ API_KEYS = Table(
     Column("prefix", String(16), nullable=False),
     Column("scopes", String(256), nullable=False),
     Column("quotas", Text, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("expires_at", DateTime(timezone=True), nullable=True),
-    Column("revoked_at", DateTime(timezone=True), nullable=True),
-    Column("last_used_at", DateTime(timezone=True), nullable=True),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=True),
+    Column("revoked_at", Moment, nullable=True),
+    Column("last_used_at", Moment, nullable=True),
 )
 SECRETS = Table(
     "api_key_secrets",
@@ -55,7 +54,7 @@ SECRETS = Table(
     Column("lookup", String(16), nullable=False, index=True),
     Column("salt", LargeBinary(16), nullable=False),
     Column("digest", LargeBinary(32), nullable=False),
-    Column("until", DateTime(timezone=True), nullable=True),
+    Column("until", Moment, nullable=True),
 )
 SHOWN_CHARACTERS = 8
 
@@ -139,7 +138,7 @@ class KeyRecords:
             rows = (await connection.execute(query)).mappings().all()
         for row in rows:
             if hmac.compare_digest(row["digest"], _digest(row["salt"], token)):
-                return Match(_key(row), _utc(row["until"]))
+                return Match(_key(row), row["until"])
         return None
 
     async def get(self, key_id: str) -> ApiKey | None:
@@ -266,10 +265,5 @@ def _row(key: ApiKey) -> dict[str, object]:
 
 def _key(row: RowMapping) -> ApiKey:
     values = {column.name: row[column.name] for column in API_KEYS.columns}
-    times = {name: _utc(values[name]) for name in values if name.endswith("_at")}
     scopes = frozenset(Scope(name) for name in values["scopes"].split())
-    return ApiKey(**{**values, **times, "scopes": scopes, "quotas": Quotas(**json.loads(values["quotas"]))})
-
-
-def _utc(time: datetime | None) -> datetime | None:
-    return None if time is None else time.replace(tzinfo=UTC)
+    return ApiKey(**{**values, "scopes": scopes, "quotas": Quotas(**json.loads(values["quotas"]))})

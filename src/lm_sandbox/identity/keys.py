@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
-from sqlalchemy.exc import OperationalError
-
-from lm_sandbox.errors import Invalid, KeyExpired, KeyRevoked, Unauthenticated
+from lm_sandbox.errors import DatabaseUnavailable, Invalid, KeyExpired, KeyRevoked, Unauthenticated
 from lm_sandbox.identity.key_records import SHOWN_CHARACTERS, ApiKey, KeyRecords, KeyState
 from lm_sandbox.identity.lent_keys import LentKeys
 from lm_sandbox.identity.principals import Principal, Scope
@@ -20,7 +18,7 @@ from lm_sandbox.storage.database import Database
 SHORTEST_KEY = 16
 CACHED_KEYS = 1024
 # So long may a key that another process has revoked still work here.
-CACHE_S = 2.0
+CACHE_S = 1.0
 USE_NOTED_S = 60
 
 
@@ -274,7 +272,7 @@ class KeyStore:
     async def _note_use(self, key: ApiKey, now: datetime) -> None:
         if key.last_used_at is None or (now - key.last_used_at).total_seconds() >= USE_NOTED_S:
             # Who may call does not hang on whether it can be written down.
-            with suppress(OperationalError):
+            with suppress(DatabaseUnavailable):
                 await self._records.note_use(key.id, now)
 
     def _check_expiry(self, expires_at: datetime | None, now: datetime) -> None:

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from sqlalchemy import Column, DateTime, LargeBinary, String, Table, delete, insert, select
+from sqlalchemy import Column, LargeBinary, String, Table, delete, insert, select
 
 from lm_sandbox.storage.database import Database
-from lm_sandbox.storage.schema import METADATA
+from lm_sandbox.storage.schema import METADATA, Moment
 
 SIGNING_KEYS = Table(
     "signing_keys",
     METADATA,
     Column("id", String(32), primary_key=True),
     Column("private", LargeBinary(32), nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_at", Moment, nullable=False),
 )
 # So often it is looked whether another server has made a key.
 READ_S = 2.0
@@ -108,7 +108,7 @@ class SigningKeys:
             SigningKey(
                 row["id"],
                 Ed25519PrivateKey.from_private_bytes(row["private"]),
-                row["created_at"].replace(tzinfo=UTC),
+                row["created_at"],
             )
             for row in rows
         ]

@@ -1,5 +1,6 @@
 """The one public door to sandboxes: who owns which, how many there are, and what runs in them."""
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
@@ -42,6 +43,7 @@ from lm_sandbox.sandboxes.survivors import survivors, sweep
 from lm_sandbox.sandboxes.witness import Witness
 from lm_sandbox.telemetry.happenings import Tell, unheard
 
+LOG = logging.getLogger(__name__)
 REAP_S = 5.0
 
 
@@ -353,7 +355,11 @@ class SandboxService:
     async def _reap_for_ever(self) -> None:
         while True:
             await anyio.sleep(REAP_S)
-            await self.reap()
+            try:
+                await self.reap()
+            except LmSandboxError as error:
+                # Such as a database that is gone: it is tried again, and the server goes on.
+                LOG.warning("sandboxes could not be looked after: %s", error.message)
 
     async def _recover(self) -> None:
         for found in await survivors(self._driver, self._records, self._registry):
@@ -382,13 +388,14 @@ class SandboxService:
             await self._witness.see_through(sandbox, command)
 
     async def _remove(self, sandbox: Sandbox, reason: str) -> None:
+        # First of all: what cannot be forgotten stays as it is, for another try.
+        await self._records.remove(sandbox.id)
         if not self._registry.bury(sandbox):
             return
         self._witness.gone(sandbox, reason)
         with anyio.CancelScope(shield=True):
             await self._networks.close(sandbox.id)
             await self._driver.destroy(sandbox.id)
-            await self._records.remove(sandbox.id)
             await self._shares.charge_seconds(sandbox.owner, sandbox.take_seconds(self._clock()) + 1)
         await sandbox.close_books()
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Self
 
 import anyio.to_thread
-from sqlalchemy import BigInteger, Column, DateTime, RowMapping, String, Table, delete, func, insert, select
+from sqlalchemy import BigInteger, Column, RowMapping, String, Table, delete, func, insert, select
 
 from lm_sandbox.errors import NoCapacity, SnapshotNotFound
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.paging import page_of
 from lm_sandbox.sandboxes.sandbox import Sandbox
 from lm_sandbox.storage.database import Database
-from lm_sandbox.storage.schema import METADATA
+from lm_sandbox.storage.schema import METADATA, Moment
 
 SNAPSHOTS = Table(
     "snapshots",
@@ -25,7 +25,7 @@ SNAPSHOTS = Table(
     Column("sandbox", String(32), nullable=False),
     Column("name", String(128), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False, index=True),
+    Column("created_at", Moment, nullable=False, index=True),
     Column("image", String(512), nullable=True),
 )
 
@@ -154,8 +154,7 @@ def new_snapshot(snapshot_id: str, sandbox: Sandbox, name: str | None, size: int
 
 
 def _snapshot(row: RowMapping) -> Snapshot:
-    created = row["created_at"].replace(tzinfo=UTC)
-    return Snapshot(**{**row, "created_at": created})
+    return Snapshot(**row)
 
 
 async def _remove(folder: Path) -> None:

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from lm_sandbox import __version__
+from lm_sandbox.errors import DatabaseUnavailable
 from lm_sandbox.surfaces.deps import Deps
 
 ROUTER = APIRouter(tags=["health"])
@@ -27,7 +28,8 @@ async def readyz(deps: Deps, response: Response) -> Health:
     """Answers 503 while the database cannot be reached."""
     try:
         await deps.keys.count()
-    except OSError:
+    except DatabaseUnavailable as error:
         response.status_code = 503
-        return Health(status="the database does not answer")
+        response.headers["Retry-After"] = str(error.retry_after_s)
+        return Health(status=error.message)
     return Health(status="ok")
