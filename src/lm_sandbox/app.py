@@ -9,6 +9,7 @@ import anyio
 from fastapi import FastAPI
 
 from lm_sandbox.agent.background import BackgroundRuns
+from lm_sandbox.agent.conversation_store import ConversationStore
 from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.agent.run_store import RunStore
@@ -20,11 +21,12 @@ from lm_sandbox.identity.gate import Gate, InnerGate
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.identity.quotas import Quotas
+from lm_sandbox.identity.shared_secret import shared_secret
 from lm_sandbox.identity.shares import Shares
 from lm_sandbox.identity.signing_keys import SigningKeys
 from lm_sandbox.identity.tokens import Tokens
 from lm_sandbox.models.client import ChatClient
-from lm_sandbox.parts import build_driver, build_images, build_registry, local_key, open_rates
+from lm_sandbox.parts import SERVERS, build_driver, build_images, build_registry, local_key, open_rates
 from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.ports import Ports
@@ -35,6 +37,7 @@ from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.storage.database import Database, backend_of
+from lm_sandbox.storage.servers import Servers
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.gauges import add_gauges
@@ -46,17 +49,18 @@ from lm_sandbox.telemetry.metrics import Metrics
 from lm_sandbox.web import create_models_app, create_web_app
 
 
-def create_app(settings: Settings, listeners: Sequence[Tell] = ()) -> FastAPI:
+def create_app(settings: Settings, listeners: Sequence[Tell] = (), servers: Servers | None = None) -> FastAPI:
     """Builds the app; nothing is started before its lifespan is entered.
 
     Args:
         settings: All of them.
         listeners: They hear of what happens, besides the audit and the metrics.
+        servers: The other processes over the data directory, for one that they are to find.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with start_services(settings, listeners) as services:
+        async with start_services(settings, listeners, servers) as services:
             app.state.services = services
             yield
 
@@ -64,19 +68,24 @@ def create_app(settings: Settings, listeners: Sequence[Tell] = ()) -> FastAPI:
 
 
 @asynccontextmanager
-async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> AsyncIterator[Services]:
+async def start_services(
+    settings: Settings, listeners: Sequence[Tell] = (), servers: Servers | None = None
+) -> AsyncIterator[Services]:
     """Starts everything that the routes call, and ends it in the opposite order.
 
     Args:
         settings: All of them.
         listeners: They hear of what happens, besides the audit and the metrics.
+        servers: The other processes over the data directory, for one that they are to find.
 
     Raises:
         DriverUnavailable: this host cannot isolate; the message says what to do.
         Invalid: the configured key is too short.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    servers = servers or Servers(settings.data_dir / SERVERS)
     async with AsyncExitStack() as exits:
+        await exits.enter_async_context(servers)
         recorded = await exits.enter_async_context(build_audit(settings.data_dir, settings.audit))
         metrics = Metrics(settings.metrics.access)
         tell = tell_all([Recorder(recorded.add, reads=settings.audit.reads), metrics, *listeners])
@@ -92,7 +101,7 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
         registry = await exits.enter_async_context(build_registry(settings, tell=tell))
         client = await exits.enter_async_context(ChatClient())
         most_bytes = settings.sandbox.snapshots_mib * MIB
-        store = SnapshotStore(database, settings.data_dir / "snapshots", most_bytes)
+        store = SnapshotStore(database, settings.data_dir / "snapshots", most_bytes, servers.is_alone)
         await exits.enter_async_context(store)
         spool = settings.data_dir / "spool"
         driver = build_driver(settings)
@@ -103,16 +112,27 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
         networks = Networks(driver, keys=key_store.lent, models=transport, tell=tell)
         records = SandboxStore(database)
         service = SandboxService(
-            driver, settings.sandbox, store, records, spool, networks=networks, tell=tell, shares=shares
+            driver,
+            settings.sandbox,
+            store,
+            records,
+            spool,
+            networks=networks,
+            tell=tell,
+            shares=shares,
+            servers=servers,
         )
         service = await exits.enter_async_context(service)
         runs = await exits.enter_async_context(RunStore(database, settings.agent.runs_kept_days))
         background = await exits.enter_async_context(BackgroundRuns(settings.agent.background_runs))
         most, largest = settings.agent.uploads_mib * MIB, settings.agent.upload_mib * MIB
-        handed_in = Uploads(database, settings.data_dir / "uploads", most, largest, shares)
+        kept_in = settings.data_dir / "uploads"
+        handed_in = Uploads(database, kept_in, most, largest, shares, alone=servers.is_alone)
         shares.stores += [store.taken_by, handed_in.taken_by]
         opened = Terminals(service, driver, networks, settings.sandbox, tell)
-        conversations = Conversations(service, settings.agent.conversation_idle_s)
+        conversations = Conversations(
+            service, ConversationStore(database), settings.agent.conversation_idle_s
+        )
         mcp_endpoint = McpEndpoint(service, conversations, settings)
         services = Services(
             keys=key_store,
@@ -129,7 +149,7 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
             runs=runs,
             background=background,
             uploads=await exits.enter_async_context(handed_in),
-            links=PortLinks(),
+            links=PortLinks(shared_secret(settings.data_dir / "links.key")),
             ports=Ports(service, driver),
             shells=await exits.enter_async_context(Shells(service)),
             terminals=await exits.enter_async_context(opened),
@@ -138,6 +158,7 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
             tell=tell,
             metrics=metrics,
             mcp=await exits.enter_async_context(mcp_endpoint),
+            servers=servers,
         )
         add_gauges(metrics, service, registry, recorded)
         tasks.start_soon(watch_loop_lag, metrics.loop_lag.observe)

@@ -34,6 +34,8 @@ from lm_sandbox.telemetry.happenings import Tell, unheard
 ENGINE_IMAGES = "The docker driver takes the images of its engine; use 'docker pull' or 'docker load'"
 
 
+# The folder in which the processes over one data directory find each other.
+SERVERS = "servers"
 LM_STUDIO_START = "Start LM Studio and switch its server on (Developer, or 'lms server start')."
 
 

@@ -19,6 +19,7 @@ from lm_sandbox.surfaces.doorway import Doorway
 from lm_sandbox.surfaces.errors import failure_of, problem
 from lm_sandbox.surfaces.exchange import exchange_of
 from lm_sandbox.surfaces.exchanges import Exchanges
+from lm_sandbox.surfaces.forwarding.middleware import Forwarding
 from lm_sandbox.surfaces.head_limit import HeadLimit
 from lm_sandbox.surfaces.mcp import routes as mcp
 from lm_sandbox.surfaces.native import (
@@ -111,7 +112,9 @@ def create_web_app(settings: Settings, lifespan: Lifespan[FastAPI]) -> FastAPI:
         redoc_url=None,
     )
     add_swagger(app)
-    return _furnished(app, settings, ROUTERS)
+    _furnished(app, settings, ROUTERS)
+    app.add_middleware(Forwarding, most_bytes=settings.max_body_bytes)
+    return app
 
 
 def create_models_app(settings: Settings) -> FastAPI:

@@ -1,6 +1,5 @@
 """Attacks on a real server, byte by byte: smuggling, oversized and slow requests, confused paths."""
 
-import json
 import os
 import socket
 import ssl
@@ -19,6 +18,8 @@ import uvicorn
 from lm_sandbox.app import create_app
 from lm_sandbox.cli.patient_http import Connections, patient_http
 from lm_sandbox.config.settings import Settings
+from lm_sandbox.parts import SERVERS
+from lm_sandbox.storage.servers import serving_urls
 from lm_sandbox.surfaces.slow_bodies import SlowBodies
 from tests.conftest import NOWHERE, Server, lm_sandbox, serving
 
@@ -256,7 +257,7 @@ def test_keys_are_in_no_log(command_env: dict[str, str]) -> None:
     while "Stop with" not in said:
         said += process.stdout.readline()
     data = Path(command_env["LM_SANDBOX_DATA_DIR"])
-    url = json.loads((data / "server.json").read_text())["url"]
+    [(url, _)] = serving_urls(data / SERVERS)
     own = (data / "api-key").read_text().strip()
     for secret in (own, "lms_a-secret-that-was-mistyped"):
         headers = {"Authorization": f"Bearer {secret}", "x-api-key": secret, "Cookie": f"key={secret}"}

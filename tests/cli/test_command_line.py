@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from lm_sandbox.parts import SERVERS
+from lm_sandbox.storage.servers import serving_urls
 from tests.conftest import NOWHERE, Server, lm_sandbox, serving
 from tests.control_groups import groups_below
 
@@ -116,7 +118,7 @@ def test_the_command_line_uses_a_server_that_runs(server: Server, command_env: d
     sandbox = json.loads(call(command_env, "exec", "--json", "echo x").stdout)
     assert sandbox["stdout"] == "x\n"
     assert call(command_env, "keys", "show").stdout.strip() == server.key
-    assert (server.data_dir / "server.json").exists()
+    assert serving_urls(server.data_dir / SERVERS) == [(server.url, server.pid)]
 
 
 def test_a_taken_port_is_told(server: Server, command_env: dict[str, str]) -> None:

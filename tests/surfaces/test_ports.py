@@ -151,7 +151,7 @@ async def test_a_link_needs_no_key_and_opens_one_port_only(client: httpx.AsyncCl
 
 def test_a_link_ends_with_its_time_and_cannot_be_bent() -> None:
     now = [time.time()]
-    links = PortLinks(lambda: now[0])
+    links = PortLinks(now=lambda: now[0])
     token, expires_at = links.sign("anna", "sb_1", 80, 60)
     assert links.read(token).port == 80
     assert links.read(token).principal.scopes == {Scope.SANDBOXES}

@@ -6,12 +6,11 @@ from contextlib import asynccontextmanager, suppress
 
 import anyio
 
+from lm_sandbox.agent.conversation_store import ConversationStore
 from lm_sandbox.errors import Gone, SandboxNotFound
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.sandboxes.sandbox import Lifetime, NewSandbox, Sandbox
 from lm_sandbox.sandboxes.service import SandboxService
-
-REMEMBERED_CONVERSATIONS = 4096
 
 
 def conversation_key(principal: Principal, opening: str) -> str:
@@ -26,13 +25,14 @@ class Conversations:
 
     Args:
         sandboxes: Makes and finds them, with the caller's rights.
+        records: Remember them for every server process.
         idle_s: How long a conversation that rests keeps its sandbox, in seconds.
     """
 
-    def __init__(self, sandboxes: SandboxService, idle_s: float) -> None:
+    def __init__(self, sandboxes: SandboxService, records: ConversationStore, idle_s: float) -> None:
         self._sandboxes = sandboxes
         self._idle = Lifetime(idle_timeout_s=idle_s)
-        self._known: dict[str, str] = {}
+        self._records = records
         self._locks: dict[str, anyio.Lock] = {}
 
     async def sandbox(self, principal: Principal, key: str, *, new: bool) -> Sandbox:
@@ -45,34 +45,29 @@ class Conversations:
 
         Raises:
             NoCapacity: a new one is needed and there is no room.
+            HeldElsewhere: another process has it.
         """
         async with self._turn(key):
-            if not new and key in self._known:
-                try:
-                    return self._sandboxes.get(principal, self._known[key])
-                except (SandboxNotFound, Gone):
-                    del self._known[key]
+            known = None if new else await self._records.find(key)
+            if known is not None:
+                with suppress(SandboxNotFound, Gone):
+                    return await self._sandboxes.find(principal, known)
             new_one = NewSandbox(metadata={"made_for": "conversation"}, lifetime=self._idle)
             sandbox = await self._sandboxes.create(principal, new_one)
-            self._remember(key, sandbox.id)
+            await self._records.enter(key, sandbox.id)
             return sandbox
 
-    def last(self, key: str) -> str | None:
+    async def last(self, key: str) -> str | None:
         """Tells the id of the sandbox that the conversation last had, whether it is still there or not."""
-        return self._known.get(key)
+        return await self._records.find(key)
 
     async def end(self, principal: Principal, key: str) -> None:
         """Forgets the conversation and deletes its sandbox."""
-        sandbox_id = self._known.pop(key, None)
+        sandbox_id = await self._records.find(key)
         if sandbox_id is not None:
+            await self._records.remove(key)
             with suppress(SandboxNotFound, Gone):
                 await self._sandboxes.delete(principal, sandbox_id)
-
-    def _remember(self, key: str, sandbox_id: str) -> None:
-        self._known.pop(key, None)
-        self._known[key] = sandbox_id
-        if len(self._known) > REMEMBERED_CONVERSATIONS:
-            del self._known[next(iter(self._known))]
 
     @asynccontextmanager
     async def _turn(self, key: str) -> AsyncIterator[None]:

@@ -26,9 +26,9 @@ from sqlalchemy import (
 
 from lm_sandbox.errors import NotFound
 from lm_sandbox.identity.principals import Principal, Scope
-from lm_sandbox.sandboxes.serving_process import is_running, this_server
 from lm_sandbox.storage.database import Database
 from lm_sandbox.storage.schema import METADATA, Moment
+from lm_sandbox.storage.serving_process import is_running, this_server
 
 RUNS = Table(
     "runs",
@@ -56,6 +56,7 @@ class RunHead:
         created_at: When it began.
         document: What it is or has become, as JSON.
         running: Whether a server that lives is at work on it.
+        server: Which.
     """
 
     id: str
@@ -63,6 +64,7 @@ class RunHead:
     created_at: datetime
     document: str
     running: bool = field(default=False, kw_only=True)
+    server: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,9 @@ class RunStore:
 
 
 def _head(row: RowMapping) -> RunHead:
-    return RunHead(row["id"], row["owner"], row["created_at"], row["document"], running=_runs(row))
+    return RunHead(
+        row["id"], row["owner"], row["created_at"], row["document"], running=_runs(row), server=row["server"]
+    )
 
 
 def _runs(row: RowMapping) -> bool:
@@ -189,6 +193,7 @@ def _record(row: RowMapping) -> RunRecord:
         inputs=row["inputs"],
         events=text.split("\n") if text else [],
         running=_runs(row),
+        server=row["server"],
     )
 
 

@@ -1,7 +1,7 @@
 """Files that callers hand in, for responses and for sandboxes."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -77,11 +77,20 @@ class Uploads:
         most_bytes: What all may take together.
         largest_bytes: What one may take.
         shares: How much each principal may keep.
+        alone: Tells whether no other process may be taking one in now.
     """
 
-    def __init__(
-        self, database: Database, folder: Path, most_bytes: int, largest_bytes: int, shares: Shares
+    def __init__(  # noqa: PLR0913 - its two places, its three bounds, and who else is there
+        self,
+        database: Database,
+        folder: Path,
+        most_bytes: int,
+        largest_bytes: int,
+        shares: Shares,
+        *,
+        alone: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._alone = alone
         self._database = database
         self._folder = folder
         self._most_bytes = most_bytes
@@ -92,9 +101,13 @@ class Uploads:
         """Removes what has expired, and contents that a killed server left without a row."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self.forget_expired()
+        # In this order: what another process takes in meanwhile is not among them.
+        files = list(self._folder.iterdir())
+        if not self._alone():
+            return self
         async with self._database.begin() as connection:
             known = set((await connection.execute(select(UPLOADS.c.id))).scalars())
-        for file in self._folder.iterdir():
+        for file in files:
             if file.name not in known:
                 file.unlink()
         return self

@@ -4,9 +4,8 @@ import json
 import os
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Self
 
 import anyio
@@ -15,7 +14,8 @@ import httpx
 from lm_sandbox.app import create_app, start_services
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import Unauthenticated, Unavailable
-from lm_sandbox.parts import local_key
+from lm_sandbox.parts import SERVERS, local_key
+from lm_sandbox.storage.servers import serving_urls
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 
 # A server that is written down and not there refuses at once; one that is busy may need its time.
@@ -33,25 +33,13 @@ class RunningServer:
     pid: int
 
     @classmethod
-    def read(cls, path: Path) -> Self | None:
-        """Returns the server, or None where none runs."""
-        try:
-            found = cls(**json.loads(path.read_text()))
-            os.kill(found.pid, 0)
-        except (OSError, ValueError, TypeError):
-            return None
-        return found
-
-    def write(self, path: Path) -> None:
-        """Writes the server down, for its user only."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(self), file)
-
-
-def server_file(settings: Settings) -> Path:
-    """Returns where a running server is written down."""
-    return settings.data_dir / "server.json"
+    def find(cls, settings: Settings) -> Self | None:
+        """Returns the server, the newest of several, or None where none runs."""
+        for url, pid in serving_urls(settings.data_dir / SERVERS):
+            with suppress(OSError):
+                os.kill(pid, 0)
+                return cls(url, pid)
+        return None
 
 
 @asynccontextmanager
@@ -61,7 +49,7 @@ async def connect(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     Raises:
         DriverUnavailable: there is no server, and this host cannot isolate.
     """
-    server = RunningServer.read(server_file(settings))
+    server = RunningServer.find(settings)
     if server is not None and await _answers(server, settings):
         async with _client_of(server, settings) as client:
             yield client
@@ -87,7 +75,7 @@ async def connect_to_server(settings: Settings) -> AsyncIterator[httpx.AsyncClie
     Raises:
         Unavailable: none runs.
     """
-    server = RunningServer.read(server_file(settings))
+    server = RunningServer.find(settings)
     if server is None or not await _answers(server, settings):
         raise Unavailable("No server runs here; start one with 'lm-sandbox serve'.")
     async with _client_of(server, settings) as client:

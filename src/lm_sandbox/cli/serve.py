@@ -1,23 +1,28 @@
 """`lm-sandbox serve`: the API over HTTP."""
 
 import ipaddress
-import os
+import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 
 import uvicorn
+from fastapi import FastAPI
 from rich.console import Console
+from uvicorn.lifespan.off import LifespanOff
+from uvicorn.lifespan.on import LifespanOn
 
 from lm_sandbox.app import create_app
-from lm_sandbox.cli.connection import RunningServer, server_file
+from lm_sandbox.cli.handing_over import hands_over, leave
+from lm_sandbox.cli.inner_server import InnerServer
 from lm_sandbox.cli.patient_http import HEAD_BYTES, Connections, patient_http
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import Invalid
-from lm_sandbox.parts import local_key
+from lm_sandbox.parts import SERVERS, local_key
+from lm_sandbox.storage.servers import Servers
 from lm_sandbox.telemetry.logs import Logs
 
 BACKLOG = 2048
-GRACE_S = 10
 
 
 async def serve(settings: Settings) -> None:
@@ -30,20 +35,22 @@ async def serve(settings: Settings) -> None:
     host, port = listener.getsockname()[:2]
     scheme = "https" if settings.tls_cert else "http"
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    servers = Servers(settings.data_dir / SERVERS, joins=True)
     with Logs(settings.log, sys.stderr) as logs:
-        config = _config(settings, logs)
+        app = create_app(settings, [logs], servers)
+        config = _config(settings, app)
         try:
             config.load()
         except OSError as error:
             listener.close()
             raise Invalid(f"The TLS files cannot be used: {error.strerror}.", field="tls_cert") from error
-        await _Server(config, settings, url).serve([listener])
+        await _Server(config, app, settings, servers, url).serve([listener])
 
 
-def _config(settings: Settings, logs: Logs) -> uvicorn.Config:
+def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     proxies = list(settings.trusted_proxies)
     return uvicorn.Config(
-        create_app(settings, [logs]),
+        app,
         http=patient_http(Connections(settings.limits.address_connections, exempt=proxies)),
         h11_max_incomplete_event_size=HEAD_BYTES,
         proxy_headers=bool(proxies),
@@ -54,7 +61,7 @@ def _config(settings: Settings, logs: Logs) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=settings.stop.grace_s,
         backlog=BACKLOG,
     )
 
@@ -62,20 +69,47 @@ def _config(settings: Settings, logs: Logs) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """Says where it is once it can be used, and takes that back when it ends."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, url: str) -> None:
+    def __init__(
+        self, config: uvicorn.Config, app: FastAPI, settings: Settings, servers: Servers, url: str
+    ) -> None:
         super().__init__(config)
+        self._app = app
         self._settings = settings
+        self._servers = servers
         self._url = url
+        self._inner = InnerServer(app, servers)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if not self.should_exit:
-            RunningServer(self._url, os.getpid()).write(server_file(self._settings))
+            await self._inner.start()
+            self._servers.announce(self._url)
             _announce(self._settings, self._url)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        server_file(self._settings).unlink(missing_ok=True)
+        """Takes no more, answers what it can in time, and then ends or hands over what it has."""
+        self._servers.withdraw()
+        self.lifespan = _Ending(self.lifespan, self._settle)
         await super().shutdown(sockets)
+
+    async def _settle(self) -> None:
+        await self._inner.end()
+        interrupted = signal.SIGINT in self._captured_signals
+        if not interrupted and hands_over(self._settings, self._servers):
+            await leave(self._app)
+
+
+class _Ending:
+    """The end of the app, when all requests are answered, with something before it."""
+
+    def __init__(self, lifespan: LifespanOn | LifespanOff, before: Callable[[], Awaitable[None]]) -> None:
+        self._lifespan = lifespan
+        self._before = before
+        self.state = lifespan.state
+
+    async def shutdown(self) -> None:
+        await self._before()
+        await self._lifespan.shutdown()
 
 
 def _announce(settings: Settings, url: str) -> None:

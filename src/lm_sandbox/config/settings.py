@@ -23,7 +23,7 @@ from lm_sandbox.config.insight import AuditSettings, LogSettings, MetricsSetting
 from lm_sandbox.config.models import EngineName, EngineSettings, LlamaCppSettings, UpstreamSettings
 from lm_sandbox.config.sandboxes import DockerSettings, SandboxSettings
 from lm_sandbox.config.section import Positive
-from lm_sandbox.config.storage import DatabaseSettings
+from lm_sandbox.config.storage import DatabaseSettings, StopSettings
 
 
 class OwnDotEnv(DotEnvSettingsSource):
@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     default_model: str | None = Field(None, description="the model that `run` and `auto` use")
     max_body_bytes: Positive = Field(16 * 1024 * 1024, description="the largest request body")
     database: DatabaseSettings = DatabaseSettings()
+    stop: StopSettings = StopSettings()
     sandbox: SandboxSettings = SandboxSettings()
     docker: DockerSettings = DockerSettings()
     llamacpp: LlamaCppSettings = LlamaCppSettings()

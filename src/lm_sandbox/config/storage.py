@@ -1,4 +1,4 @@
-"""Settings of the database."""
+"""Settings of the database, and of how a server ends."""
 
 from pydantic import Field, SecretStr
 
@@ -20,3 +20,17 @@ class DatabaseSettings(Section):
     )
     connect_s: PositiveSeconds = Field(5.0, description="how long connecting to PostgreSQL may take")
     statement_s: PositiveSeconds = Field(30.0, description="how long one statement may take in PostgreSQL")
+
+
+class StopSettings(Section):
+    """What becomes of what is at work when a server is told to stop."""
+
+    grace_s: Positive = Field(
+        10,
+        description="how long requests may go on after the server was told to stop, in seconds",
+    )
+    keep_sandboxes: bool = Field(
+        False,
+        description="whether sandboxes and background commands go on for the next server; where others serve "
+        "from the data directory, these take them over in any case",
+    )

@@ -39,15 +39,16 @@ class PortLink:
 
 
 class PortLinks:
-    """Signs links and reads them back. The secret is this process's own: links end with the server.
+    """Signs links and reads them back.
 
     Args:
+        secret: Shared by all processes of a server; None for one of this process's own, with which links end.
         now: Seconds since 1970.
     """
 
-    def __init__(self, now: Callable[[], float] = time) -> None:
+    def __init__(self, secret: bytes | None = None, now: Callable[[], float] = time) -> None:
         self._now = now
-        self._secret = secrets.token_bytes(32)
+        self._secret = secret or secrets.token_bytes(32)
 
     def sign(self, owner: str, sandbox: str, port: int, expires_s: float) -> tuple[str, float]:
         """Makes the token of a link, and tells when it is over, in seconds since 1970."""
@@ -72,6 +73,13 @@ class PortLinks:
             if self._now() < link.expires_at:
                 return link
         raise Unauthenticated("This link is not valid, or no longer; make a new one, or use an API key.")
+
+    def sandbox_of(self, token: str) -> str | None:
+        """Tells to which sandbox a token leads; None where it opens nothing."""
+        try:
+            return self.read(token).sandbox
+        except Unauthenticated:
+            return None
 
     def _mac(self, body: bytes) -> bytes:
         return hmac.digest(self._secret, PURPOSE + body, "sha256")

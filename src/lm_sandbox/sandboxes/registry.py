@@ -2,7 +2,7 @@
 
 import secrets
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -78,10 +78,10 @@ class SandboxRegistry:
         self._sandboxes[sandbox_id] = sandbox
         return sandbox
 
-    def restore(self, record: SandboxRecord, enforced: Enforced | None) -> Sandbox:
-        """Enters a sandbox of an earlier server; it has failed where nothing holds it any more."""
+    def picture(self, record: SandboxRecord, enforced: Enforced | None) -> Sandbox:
+        """Returns a sandbox as another server told it; it has failed where nothing holds it any more."""
         ago = partial(self._ago, datetime.now(UTC))
-        sandbox = Sandbox(
+        return Sandbox(
             id=SandboxId(record.id),
             owner=record.owner,
             name=record.name,
@@ -96,10 +96,17 @@ class SandboxRegistry:
             shells=ShellBook(self._settings.shells),
             state=SandboxState.FAILED if enforced is None else record.state,
             enforced=enforced,
+            egress=record.egress,
             counted_to=self._clock(),
         )
+
+    def restore(self, sandbox: Sandbox) -> None:
+        """Enters a sandbox that was another server's."""
         self._sandboxes[sandbox.id] = sandbox
-        return sandbox
+
+    def has(self, sandbox_id: str) -> bool:
+        """Whether it is here, or known to be gone."""
+        return sandbox_id in self._sandboxes or sandbox_id in self._deleted
 
     def _ago(self, now: datetime, then: datetime) -> float:
         return self._clock() - max(0.0, (now - then).total_seconds())
@@ -131,12 +138,30 @@ class SandboxRegistry:
         raise SandboxNotFound(f"There is no sandbox {sandbox_id!r}.")
 
     def page(
-        self, principal: Principal, selection: Selection, after: str | None, limit: int
+        self,
+        principal: Principal,
+        selection: Selection,
+        after: str | None,
+        limit: int,
+        elsewhere: Iterable[SandboxRecord] = (),
     ) -> tuple[list[Sandbox], bool]:
-        """Lists the principal's sandboxes, oldest first, and tells whether there are more."""
+        """Lists the principal's sandboxes, oldest first, and tells whether there are more.
+
+        Args:
+            principal: Whose.
+            selection: Which of them.
+            after: The id that ended the page before.
+            limit: How many.
+            elsewhere: Those that other processes have.
+        """
         principal.require(Scope.SANDBOXES)
-        own = [one for one in self if principal.owns(one.owner) and selection.takes(one)]
-        return page_of(own, after, limit)
+        others = [self.picture(one, one.enforced) for one in elsewhere if one.id not in self._sandboxes]
+        found = [*self, *others]
+        if others:
+            found.sort(key=lambda one: (one.created_at, one.id))
+        return page_of(
+            [one for one in found if principal.owns(one.owner) and selection.takes(one)], after, limit
+        )
 
     def count(self, owner: str) -> int:
         """Tells how many an owner has."""
@@ -160,7 +185,11 @@ class SandboxRegistry:
         """Takes out one that is deleted, remembers that it was there, and tells whether it was."""
         if not self.forget(sandbox):
             return False
-        self._deleted[sandbox.id] = sandbox.owner
+        self.note_deleted(sandbox.id, sandbox.owner)
+        return True
+
+    def note_deleted(self, sandbox_id: SandboxId, owner: str) -> None:
+        """Remembers that there was one."""
+        self._deleted[sandbox_id] = owner
         if len(self._deleted) > REMEMBERED_DELETIONS:
             self._deleted.popitem(last=False)
-        return True

@@ -1,23 +1,48 @@
-"""The records of sandboxes, by which another server knows them again."""
+"""The records of sandboxes, by which other servers know them, and who holds which."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel
-from sqlalchemy import Column, String, Table, Text, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Executable,
+    Index,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
 
+from lm_sandbox.errors import Conflict
+from lm_sandbox.sandboxes.driver import Enforced
 from lm_sandbox.sandboxes.egress import EgressPolicy
 from lm_sandbox.sandboxes.sandbox import Lifetime, Sandbox, SandboxState
-from lm_sandbox.sandboxes.serving_process import this_server
 from lm_sandbox.storage.database import Database
-from lm_sandbox.storage.schema import METADATA
+from lm_sandbox.storage.schema import METADATA, Moment
+from lm_sandbox.storage.serving_process import this_server
 
 SANDBOXES = Table(
     "sandboxes",
     METADATA,
     Column("id", String(32), primary_key=True),
     Column("record", Text, nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("name", String(256), nullable=False),
+    Column("server", String(64), nullable=False, index=True),
+    Column("created_at", Moment, nullable=True),
+    Column("deleted_at", Moment, nullable=True),
+    Index("uq_sandboxes_owner_name", "owner", "name", unique=True),
 )
+# So long it is known that there was one.
+REMEMBERED = timedelta(days=1)
+ALIVE = SANDBOXES.c.deleted_at.is_(None)
 
 
 class SandboxRecord(BaseModel):
@@ -34,6 +59,7 @@ class SandboxRecord(BaseModel):
         egress: What it may reach.
         state: Where it is in its life.
         image: What was asked for as its root file system.
+        enforced: What holds it.
         server: The process that has it.
     """
 
@@ -47,13 +73,19 @@ class SandboxRecord(BaseModel):
     egress: EgressPolicy
     state: SandboxState
     image: str | None = None
+    enforced: Enforced | None = None
     server: str
 
     @classmethod
     def of(cls, sandbox: Sandbox) -> "SandboxRecord":
-        """Describes a sandbox as it is now."""
+        """Describes a sandbox of this process as it is now."""
         own = {name: getattr(sandbox, name) for name in cls.model_fields if name != "server"}
         return cls.model_validate({**own, "server": this_server()})
+
+    def row(self) -> dict[str, object]:
+        """Returns it as it is kept."""
+        chosen_by = {"owner": self.owner, "name": self.name, "created_at": self.created_at}
+        return {"id": self.id, "record": self.model_dump_json(), "server": self.server, **chosen_by}
 
 
 class SandboxStore:
@@ -67,24 +99,78 @@ class SandboxStore:
         self._database = database
 
     async def add(self, record: SandboxRecord) -> None:
-        """Enters a new sandbox."""
-        row = {"id": record.id, "record": record.model_dump_json()}
-        async with self._database.begin() as connection:
-            await connection.execute(insert(SANDBOXES).values(**row))
+        """Enters a new sandbox.
+
+        Raises:
+            Conflict: its owner has one of this name.
+        """
+        await self._enter(insert(SANDBOXES).values(**record.row()), record.name)
 
     async def change(self, record: SandboxRecord) -> None:
-        """Enters how a sandbox is now; does nothing where it was deleted."""
-        query = update(SANDBOXES).where(SANDBOXES.c.id == record.id)
+        """Enters how a sandbox of this process is now; does nothing where it was deleted.
+
+        Raises:
+            Conflict: its owner has another one of this name.
+        """
+        own = update(SANDBOXES).where(SANDBOXES.c.id == record.id, SANDBOXES.c.server == record.server, ALIVE)
+        await self._enter(own.values(**record.row()), record.name)
+
+    async def take(self, record: SandboxRecord, before: str) -> bool:
+        """Enters this process as the one that has a sandbox, and tells whether that came about.
+
+        Args:
+            record: The sandbox as it is now.
+            before: Who had it.
+        """
+        query = update(SANDBOXES).where(SANDBOXES.c.id == record.id, SANDBOXES.c.server == before, ALIVE)
         async with self._database.begin() as connection:
-            await connection.execute(query.values(record=record.model_dump_json()))
+            return (await connection.execute(query.values(**record.row()))).rowcount == 1
 
     async def remove(self, sandbox_id: str) -> None:
-        """Forgets a sandbox; idempotent."""
+        """Forgets a sandbox, all but that it was there; idempotent."""
+        now = datetime.now(UTC)
+        gone = {"deleted_at": now, "record": "", "server": "", "name": sandbox_id}
         async with self._database.begin() as connection:
-            await connection.execute(delete(SANDBOXES).where(SANDBOXES.c.id == sandbox_id))
+            over = delete(SANDBOXES).where(SANDBOXES.c.deleted_at < now - REMEMBERED)
+            await connection.execute(over)
+            query = update(SANDBOXES).where(SANDBOXES.c.id == sandbox_id, ALIVE)
+            await connection.execute(query.values(**gone))
 
     async def all(self) -> list[SandboxRecord]:
-        """Returns every record."""
+        """Returns every record, the oldest first."""
+        return await self._read()
+
+    async def page(self, owner: str | None, name: str | None, servers: Iterable[str]) -> list[SandboxRecord]:
+        """Returns the records of what some processes have, of an owner or of all, the oldest first."""
+        where: list[ColumnElement[bool]] = [SANDBOXES.c.server.in_(list(servers))]
+        where += [SANDBOXES.c.owner == owner] if owner is not None else []
+        where += [SANDBOXES.c.name == name] if name is not None else []
+        return await self._read(*where)
+
+    async def count(self, owner: str, without: str) -> int:
+        """Tells how many sandboxes of an owner other processes have."""
+        query = select(func.count()).where(SANDBOXES.c.owner == owner, SANDBOXES.c.server != without, ALIVE)
         async with self._database.begin() as connection:
-            rows = (await connection.execute(select(SANDBOXES.c.record))).scalars().all()
-        return [SandboxRecord.model_validate_json(row) for row in rows]
+            return (await connection.execute(query)).scalar_one()
+
+    async def holder(self, sandbox_id: str) -> tuple[str | None, str] | None:
+        """Tells who has a sandbox, or None where it was deleted, and whose it is; None for an unknown one."""
+        query = select(SANDBOXES.c.server, SANDBOXES.c.owner, SANDBOXES.c.deleted_at)
+        async with self._database.begin() as connection:
+            row = (await connection.execute(query.where(SANDBOXES.c.id == sandbox_id))).one_or_none()
+        if row is None:
+            return None
+        return (row.server if row.deleted_at is None else None), row.owner
+
+    async def _enter(self, query: Executable, name: str) -> None:
+        try:
+            async with self._database.begin() as connection:
+                await connection.execute(query)
+        except IntegrityError as error:
+            raise Conflict(f"You have a sandbox named {name!r} already.") from error
+
+    async def _read(self, *where: ColumnElement[bool]) -> list[SandboxRecord]:
+        query = select(SANDBOXES.c.record, SANDBOXES.c.server).where(ALIVE, *where)
+        async with self._database.begin() as connection:
+            rows = (await connection.execute(query.order_by(SANDBOXES.c.created_at, SANDBOXES.c.id))).all()
+        return [SandboxRecord.model_validate_json(row.record) for row in rows]

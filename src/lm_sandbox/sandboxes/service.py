@@ -13,14 +13,14 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from lm_sandbox.config.sandboxes import SandboxSettings
-from lm_sandbox.errors import LmSandboxError
+from lm_sandbox.errors import HeldElsewhere, LmSandboxError
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.identity.shares import Shares
 from lm_sandbox.sandboxes.admission import admit_lifetime, admit_limits, default_limits
 from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.command_runner import CommandRunner, Spawn
 from lm_sandbox.sandboxes.commands import CommandResult, Sink
-from lm_sandbox.sandboxes.driver import RunState, SandboxDriver, SandboxSpec, Stats
+from lm_sandbox.sandboxes.driver import RunState, SandboxDriver, SandboxId, SandboxSpec, Stats
 from lm_sandbox.sandboxes.egress import EgressPolicy
 from lm_sandbox.sandboxes.events import Events
 from lm_sandbox.sandboxes.files import SandboxFiles
@@ -39,12 +39,15 @@ from lm_sandbox.sandboxes.sandbox import (
 from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
 from lm_sandbox.sandboxes.secrets import check_secrets
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
-from lm_sandbox.sandboxes.survivors import survivors, sweep
+from lm_sandbox.sandboxes.survivors import Estate, Survivor, sweep
 from lm_sandbox.sandboxes.witness import Witness
+from lm_sandbox.storage.servers import Servers
 from lm_sandbox.telemetry.happenings import Tell, unheard
 
 LOG = logging.getLogger(__name__)
 REAP_S = 5.0
+# So long after a process has died its sandboxes are taken over; one that is asked for, at once.
+WATCH_S = 1.0
 
 
 class SandboxService:
@@ -57,11 +60,12 @@ class SandboxService:
         driver: What makes them; entered and left with the service.
         settings: Defaults and bounds.
         snapshots: Keeps the saved files of sandboxes.
-        records: Keeps what has to be known of sandboxes when this server was killed.
+        records: Keeps what other servers have to know of sandboxes.
         spool: A folder for long outputs.
         networks: Their ways out.
         tell: Hears what happens.
         shares: How much each principal takes.
+        servers: The other processes over the same data; None for none.
         clock: Seconds that only go up.
     """
 
@@ -76,6 +80,7 @@ class SandboxService:
         networks: Networks | None = None,
         tell: Tell = unheard,
         shares: Shares | None = None,
+        servers: Servers | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._driver = driver
@@ -86,7 +91,9 @@ class SandboxService:
         self._spool = spool
         self._clock = clock
         self._shares = shares or Shares()
+        self._servers = servers
         self._registry = SandboxRegistry(settings, spool, clock)
+        self._estate = Estate(driver, records, self._registry)
         self.runner = CommandRunner(driver, self._networks, settings)
         self._witness = Witness(tell, driver.name, self.runner)
         self._tasks: TaskGroup | None = None
@@ -106,7 +113,10 @@ class SandboxService:
             tasks = await exits.enter_async_context(anyio.create_task_group())
             exits.callback(tasks.cancel_scope.cancel)
             self._tasks = tasks
-            await self._recover()
+            if servers := self._servers:
+                await self._take_over(servers)
+                tasks.start_soon(self._watch_others, servers)
+            await self._sweep()
             tasks.start_soon(self._reap_for_ever)
             self._exits = exits.pop_all()
         return self
@@ -128,7 +138,7 @@ class SandboxService:
             DriverUnavailable: the host refused.
         """
         principal.require(Scope.SANDBOXES)
-        await self._shares.check_sandboxes(principal, self._registry.count(principal.id))
+        await self._shares.check_sandboxes(principal, await self._count(principal.id))
         limits = admit_limits(new.limits, self._settings)
         check_secrets(new.secrets, new.egress)
         origin = await self._snapshots.find(principal, new.snapshot) if new.snapshot else None
@@ -153,7 +163,7 @@ class SandboxService:
                 raise
         return sandbox
 
-    def page(
+    async def page(
         self,
         principal: Principal,
         *,
@@ -163,9 +173,15 @@ class SandboxService:
     ) -> tuple[list[Sandbox], bool]:
         """Lists the principal's sandboxes, oldest first, and tells whether there are more.
 
-        An admin sees all. `after` is the id that ended the page before.
+        An admin sees all. `after` is the id that ended the page before. What other processes have is
+        told as it was when they last wrote it down.
         """
-        return self._registry.page(principal, selection or Selection(), after, limit)
+        chosen = selection or Selection()
+        elsewhere: list[SandboxRecord] = []
+        if others := self._servers.others() if self._servers else ():
+            owner = None if principal.owns("") else principal.id
+            elsewhere = await self._records.page(owner, chosen.name, others)
+        return self._registry.page(principal, chosen, after, limit, elsewhere)
 
     def get(self, principal: Principal, sandbox_id: str) -> Sandbox:
         """Finds one of the principal's sandboxes.
@@ -176,9 +192,42 @@ class SandboxService:
         """
         return self._registry.find(principal, sandbox_id)
 
-    def uses_image(self, name: str) -> bool:
+    async def find(self, principal: Principal, sandbox_id: str) -> Sandbox:
+        """Finds one of the principal's sandboxes, wherever it is; raises as `get` does.
+
+        Raises:
+            HeldElsewhere: another process has it.
+        """
+        holder = await self.holder(sandbox_id)
+        if holder is not None:
+            raise HeldElsewhere(holder)
+        return self.get(principal, sandbox_id)
+
+    def has(self, sandbox_id: str) -> bool:
+        """Whether this process has a sandbox, or knows that it was deleted."""
+        return self._registry.has(sandbox_id)
+
+    async def holder(self, sandbox_id: str) -> str | None:
+        """Names the other process that has a sandbox; None where this one has it or nobody has."""
+        servers = self._servers
+        if servers is None or self._registry.has(sandbox_id) or not servers.others():
+            return None
+        found = await self._records.holder(sandbox_id)
+        if found is None:
+            return None
+        server, owner = found
+        if server is None:
+            self._registry.note_deleted(SandboxId(sandbox_id), owner)
+        elif server in servers.dead():
+            await self._take_over(servers)
+            return None if self._registry.has(sandbox_id) else await self.holder(sandbox_id)
+        return server if server in servers.others() else None
+
+    async def uses_image(self, name: str) -> bool:
         """Whether anybody's sandbox is made of an image."""
-        return any(sandbox.image == name for sandbox in self._registry)
+        if any(sandbox.image == name for sandbox in self._registry):
+            return True
+        return any(record.image == name for record in await self._records.all())
 
     async def change(self, principal: Principal, sandbox_id: str, change: Change) -> Sandbox:
         """Changes what can be changed while it lives.
@@ -361,15 +410,41 @@ class SandboxService:
                 # Such as a database that is gone: it is tried again, and the server goes on.
                 LOG.warning("sandboxes could not be looked after: %s", error.message)
 
-    async def _recover(self) -> None:
-        for found in await survivors(self._driver, self._records, self._registry):
-            for command in found.running:
-                self._watch(found.sandbox, command, ExitStack())
-            if found.alive:
-                with suppress(LmSandboxError):
-                    await self._set_egress(found.owner, found.sandbox, found.egress)
+    async def _watch_others(self, servers: Servers) -> None:
+        while True:
+            await anyio.sleep(WATCH_S)
+            try:
+                if servers.dead():
+                    await self._take_over(servers)
+            except LmSandboxError as error:
+                LOG.warning("what a dead server has left could not be taken over: %s", error.message)
+
+    async def _take_over(self, servers: Servers) -> None:
+        async with servers.taking_over():
+            dead = servers.dead()
+            for found in await self._estate.take_over():
+                await self._succeed(found)
+            for name in dead:
+                servers.remove(name)
+
+    async def _succeed(self, found: Survivor) -> None:
+        for command in found.running:
+            self._watch(found.sandbox, command, ExitStack())
+        if found.alive:
+            with suppress(LmSandboxError):
+                await self._set_egress(found.owner, found.sandbox, found.egress)
+
+    async def _sweep(self) -> None:
+        # Listed first: what another process makes meanwhile is not among them.
+        folders = list(self._spool.iterdir())
         known = {record.id for record in await self._records.all()}
-        await anyio.to_thread.run_sync(sweep, self._spool, known)
+        await anyio.to_thread.run_sync(sweep, folders, known)
+
+    async def _count(self, owner: str) -> int:
+        own = self._registry.count(owner)
+        if self._servers is None or not self._servers.others():
+            return own
+        return own + await self._records.count(owner, self._servers.name)
 
     def _watch(self, sandbox: Sandbox, command: Command, held: ExitStack) -> None:
         if self._tasks is None:

@@ -2,6 +2,7 @@
 
 import secrets
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,9 +61,13 @@ class SnapshotStore:
         database: Holds the rows.
         folder: Holds the folders.
         most_bytes: What all of them may take together.
+        alone: Tells whether no other process may be making one now.
     """
 
-    def __init__(self, database: Database, folder: Path, most_bytes: int) -> None:
+    def __init__(
+        self, database: Database, folder: Path, most_bytes: int, alone: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._alone = alone
         self._database = database
         self._folder = folder
         self._most_bytes = most_bytes
@@ -70,9 +75,13 @@ class SnapshotStore:
     async def __aenter__(self) -> Self:
         """Removes the folders that a killed server left half made."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # In this order: what another process makes meanwhile is not among them.
+        folders = list(self._folder.iterdir())
+        if not self._alone():
+            return self
         async with self._database.begin() as connection:
             known = set((await connection.execute(select(SNAPSHOTS.c.id))).scalars())
-        for folder in self._folder.iterdir():
+        for folder in folders:
             if folder.name not in known:
                 await _remove(folder)
         return self

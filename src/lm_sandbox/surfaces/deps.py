@@ -32,6 +32,7 @@ from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
+from lm_sandbox.storage.servers import Servers
 from lm_sandbox.surfaces.exchange import ASKED_BYTES, exchange_of
 from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
 from lm_sandbox.surfaces.origins import Origins
@@ -66,6 +67,7 @@ class Services:
     tell: Tell
     metrics: Metrics
     mcp: McpEndpoint
+    servers: Servers
 
 
 def get_services(connection: HTTPConnection) -> Services:

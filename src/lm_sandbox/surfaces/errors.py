@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from lm_sandbox.errors import (
     ErrorKind,
+    HeldElsewhere,
     Invalid,
     LimitReached,
     LmSandboxError,
@@ -25,6 +26,7 @@ from lm_sandbox.errors import (
 )
 from lm_sandbox.surfaces.deps import asks_who_calls, authenticate
 from lm_sandbox.surfaces.exchange import exchange_of
+from lm_sandbox.surfaces.forwarding.hop import was_forwarded
 
 LOG = logging.getLogger(__name__)
 
@@ -115,6 +117,11 @@ def raw_route_class(render: Render) -> type[APIRoute]:
                         # Before the body is read: who has no key makes no work.
                         await authenticate(request)
                     return await handle(request)
+                except HeldElsewhere as error:
+                    # For the edge, which hands the request on; one that came from there was refused by all.
+                    if not was_forwarded(request.scope):
+                        raise
+                    return render(failure_of(error))
                 except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes an answer
                     failure = failure_of(error)
                     exchange_of(request).code = failure.code

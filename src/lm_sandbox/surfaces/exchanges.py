@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lm_sandbox.errors import AuditUnavailable
+from lm_sandbox.errors import AuditUnavailable, HeldElsewhere
 from lm_sandbox.surfaces.errors import failure_of, problem
 from lm_sandbox.surfaces.exchange import KEY, Exchange
 from lm_sandbox.telemetry.happenings import ORIGIN, Origin, RequestEnded
@@ -43,6 +43,10 @@ class Exchanges:
         token = ORIGIN.set(exchange.origin)
         try:
             await self._app(scope, receive, answer.send)
+        except HeldElsewhere:
+            # The process that has it tells of it.
+            exchange.told = True
+            raise
         except BaseException as error:
             exchange.status = exchange.status or (
                 SERVER_ERROR if isinstance(error, Exception) else CLIENT_GONE

@@ -7,7 +7,9 @@ import anyio
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
+from lm_sandbox.errors import HeldElsewhere
 from lm_sandbox.surfaces.errors import Failure, Render, failure_of
+from lm_sandbox.surfaces.forwarding.hop import was_forwarded
 from lm_sandbox.surfaces.streams import Write, until_gone
 
 
@@ -55,6 +57,16 @@ class LiveResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         body = _Body(send, self.status_code, self.raw_headers)
+        early = await self._write(body, receive)
+        if isinstance(early, HeldElsewhere) and not was_forwarded(scope):
+            raise early  # For the edge, which hands the request on.
+        if early is not None:
+            with anyio.CancelScope(shield=True):
+                await self._wire.render(failure_of(early))(scope, receive, send)
+
+    async def _write(self, body: "_Body", receive: Receive) -> Exception | None:
+        """Writes the body; returns what went wrong before any of it was there."""
+        early: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(until_gone, receive, tasks.cancel_scope)
             if self._wire.heartbeat:
@@ -62,15 +74,14 @@ class LiveResponse(Response):
             try:
                 await self._produce(body.write)
             except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes an answer
-                failure = failure_of(error)
                 if not body.begun:
-                    tasks.cancel_scope.cancel()
-                    with anyio.CancelScope(shield=True):
-                        await self._wire.render(failure)(scope, receive, send)
-                    return
-                await body.write(self._wire.last_words(failure))
-            await body.end()
+                    early = error
+                else:
+                    await body.write(self._wire.last_words(failure_of(error)))
+            if early is None:
+                await body.end()
             tasks.cancel_scope.cancel()
+        return early
 
 
 class _Body:

@@ -81,16 +81,29 @@ class Launcher:
         self.keeper = -1
 
     async def __aenter__(self) -> Self:
-        self.bpf = memory_file("seccomp", build_filter())
-        self.keeper = executable("keeper", await anyio.Path(BASH).read_bytes())
-        ours = await anyio.to_thread.run_sync(take_over, self._recovery.folder) if self._recovery else None
-        if ours is None:
+        if not await self.inherit():
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 self._process = _start(theirs, self._recovery)
+            await self._connect(ours)
+        return self
+
+    async def inherit(self) -> bool:
+        """Takes over a launcher whose server is gone, instead of starting one; tells whether there was any.
+
+        Its context is then to be left, without having been entered.
+        """
+        ours = await anyio.to_thread.run_sync(take_over, self._recovery.folder) if self._recovery else None
+        if ours is None:
+            return False
+        await self._connect(ours)
+        return True
+
+    async def _connect(self, ours: socket.socket) -> None:
+        self.bpf = memory_file("seccomp", build_filter())
+        self.keeper = executable("keeper", await anyio.Path(BASH).read_bytes())
         ours.setblocking(False)
         self._channel = Channel(ours, self._on_message, self._on_end)
-        return self
 
     async def __aexit__(self, *exc: object) -> None:
         with anyio.CancelScope(shield=True):

@@ -49,7 +49,7 @@ class CommandTools:
 
     async def output(self, call: Call, arguments: BashOutput) -> Told:
         """Shows what a command has written, and how it stands."""
-        sandbox, command = self._find(call, arguments.sandbox, arguments.command_id)
+        sandbox, command = await self._find(call, arguments.sandbox, arguments.command_id)
         if arguments.wait_s:
             async with reported(command.log, call.report):
                 await command.wait(arguments.wait_s)
@@ -63,12 +63,12 @@ class CommandTools:
 
     async def stop(self, call: Call, arguments: BashStop) -> Told:
         """Ends a command with all that it started."""
-        sandbox, command = self._find(call, arguments.sandbox, arguments.command_id)
+        sandbox, command = await self._find(call, arguments.sandbox, arguments.command_id)
         await command.end()
         return await self._told(sandbox, command)
 
-    def _find(self, call: Call, named: str | None, command_id: str) -> tuple[Sandbox, Command]:
-        sandbox = self._sandboxes.existing(call, named)
+    async def _find(self, call: Call, named: str | None, command_id: str) -> tuple[Sandbox, Command]:
+        sandbox = await self._sandboxes.existing(call, named)
         return sandbox, self._service.command(call.principal, sandbox.id, command_id)
 
     async def _told(self, sandbox: Sandbox, command: Command, note: str = "") -> Told:

@@ -51,7 +51,7 @@ class FileResources:
     async def list(self, call: Call, cursor: str | None) -> tuple[Sequence[FileResource], str | None]:
         """Lists files in the workspace of the call's sandbox, and tells where to go on; makes no sandbox."""
         try:
-            sandbox = self._sandboxes.existing(call, None)
+            sandbox = await self._sandboxes.existing(call, None)
         except (SandboxNotFound, Gone):
             return (), None
         after = _after(sandbox.id, cursor)
@@ -80,7 +80,7 @@ class FileResources:
             SandboxNotFound, Gone, FileNotThere, FileConflict, FileRefused: it cannot be read.
         """
         sandbox_id, path = read_uri(uri)
-        sandbox = self._sandboxes.find(call.principal, sandbox_id)
+        sandbox = await self._sandboxes.find(call.principal, sandbox_id)
         async with (
             self._service.files(call.principal, sandbox.id) as files,
             files.read(path) as reader,

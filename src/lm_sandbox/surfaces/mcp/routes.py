@@ -14,12 +14,13 @@ from fastapi.routing import APIRoute
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from lm_sandbox.errors import Invalid
+from lm_sandbox.errors import HeldElsewhere, Invalid
 from lm_sandbox.identity.principals import Scope
-from lm_sandbox.surfaces.deps import Deps, principal_of
+from lm_sandbox.surfaces.deps import Deps, Services, principal_of
 from lm_sandbox.surfaces.errors import Failure, Handler, failure_of
+from lm_sandbox.surfaces.forwarding.hop import was_forwarded
 from lm_sandbox.surfaces.mcp.caller import Caller
-from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
+from lm_sandbox.surfaces.mcp.places import again, marked, require_here, unmarked
 
 METADATA = "/.well-known/oauth-protected-resource"
 COOKIE = "lm-sandbox-mcp"
@@ -41,6 +42,11 @@ class McpRoute(APIRoute):
         async def handler(request: Request) -> Response:
             try:
                 return await handle(request)
+            except HeldElsewhere as error:
+                # For the edge, which hands the request on; one that came from there was refused by all.
+                if not was_forwarded(request.scope):
+                    raise
+                return refusal(request, failure_of(error))
             except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes an answer
                 return refusal(request, failure_of(error))
 
@@ -74,20 +80,28 @@ McpCaller = Annotated[Caller, Depends(get_caller)]
 @ROUTER.post("/mcp", response_class=Response)
 async def post_message(caller: McpCaller, deps: Deps, request: Request) -> Response:
     """Takes one message of the protocol; the answer comes as JSON or as server-sent events."""
+    receive: Receive | None = None
+    if deps.servers.others():
+        body = await request.body()
+        await require_here(deps, caller, body)
+        receive = again(body, request.receive)
     greeted = request.headers.get("mcp-method") == "server/discover" and caller.session is None
-    return EndpointResponse(deps.mcp, caller, cookie=secrets.token_urlsafe(16) if greeted else None)
+    cookie = secrets.token_urlsafe(16) if greeted else None
+    return EndpointResponse(deps, caller, receive=receive, cookie=cookie)
 
 
 @ROUTER.get("/mcp", response_class=Response)
 async def follow_session(caller: McpCaller, deps: Deps) -> Response:
     """Follows what the server says outside of answers, in a session of revisions up to 2025-11-25."""
-    return EndpointResponse(deps.mcp, caller)
+    await require_here(deps, caller)
+    return EndpointResponse(deps, caller)
 
 
 @ROUTER.delete("/mcp", response_class=Response)
 async def end_session(caller: McpCaller, deps: Deps) -> Response:
     """Ends a session of revisions up to 2025-11-25, and deletes its sandbox."""
-    return EndpointResponse(deps.mcp, caller, ends=True)
+    await require_here(deps, caller)
+    return EndpointResponse(deps, caller, ends=True)
 
 
 @ROUTER.get(METADATA)
@@ -110,17 +124,26 @@ class EndpointResponse(Response):
     """Hands the connection to the endpoint.
 
     Args:
-        endpoint: Answers.
+        services: Those of the app.
         caller: Who has asked.
+        receive: Gives the body, where it was read before.
         cookie: Told to a client that has just come, to be known by from then on.
         ends: Whether the session ends by this.
     """
 
     def __init__(
-        self, endpoint: McpEndpoint, caller: Caller, *, cookie: str | None = None, ends: bool = False
+        self,
+        services: Services,
+        caller: Caller,
+        *,
+        receive: Receive | None = None,
+        cookie: str | None = None,
+        ends: bool = False,
     ) -> None:
         super().__init__()
-        self._endpoint = endpoint
+        self._endpoint = services.mcp
+        self._server = services.servers.name
+        self._receive = receive
         self._caller = caller
         self._cookie = cookie
         self._ends = ends
@@ -132,12 +155,20 @@ class EndpointResponse(Response):
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._accepted = message["status"] < 300  # noqa: PLR2004
-                message = self._with_cookie(message)
+                message = self._with_cookie(self._with_mark(message))
             await send(message)
 
-        await self._endpoint.answer(self._caller, scope, receive, sending)
+        asked = {**scope, "headers": [_without_mark(pair) for pair in scope["headers"]]}
+        await self._endpoint.answer(self._caller, asked, self._receive or receive, sending)
         if self._ends and self._accepted and self._caller.session is not None:
             await self._endpoint.sandboxes.end(self._caller.principal, self._caller.session)
+
+    def _with_mark(self, message: Message) -> Message:
+        headers = [
+            (name, marked(value, self._server) if name.lower() == SESSION.encode() else value)
+            for name, value in message["headers"]
+        ]
+        return {**message, "headers": headers}
 
     def _with_cookie(self, message: Message) -> Message:
         if self._cookie is None:
@@ -162,6 +193,10 @@ def _challenge(request: Request, failure: Failure) -> str:
     elif "authorization" in request.headers:
         parts.insert(0, 'error="invalid_token"')
     return f"Bearer {', '.join(parts)}"
+
+
+def _without_mark(pair: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    return (pair[0], unmarked(pair[1])) if pair[0] == SESSION.encode() else pair
 
 
 def _session(request: Request) -> str | None:

@@ -5,12 +5,14 @@ none any more: state goes by handles in arguments, and what gives none has one s
 cookie that `server/discover` has set, or else for each client program that uses the key.
 """
 
+from contextlib import suppress
+
 from lm_sandbox.agent.conversations import Conversations, conversation_key
 from lm_sandbox.errors import Conflict, Gone, SandboxNotFound
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.sandboxes.sandbox import NewSandbox, Sandbox, SandboxState, Selection
 from lm_sandbox.sandboxes.service import SandboxService
-from lm_sandbox.surfaces.mcp.caller import Call
+from lm_sandbox.surfaces.mcp.caller import Call, Caller
 
 ID_PREFIX = "sb_"
 PAGE = 1000
@@ -37,40 +39,54 @@ class CallSandboxes:
             NoCapacity: a new one is needed and there is no room.
         """
         if named is not None:
-            return self.find(call.principal, named), False
+            return await self.find(call.principal, named), False
         if call.caller.sandbox is not None:
             return await self._pinned(call.principal, call.caller.sandbox), False
         key = _key(call.principal, call.session)
-        before = self._conversations.last(key)
-        if before is not None and self._has_failed(call.principal, before):
+        before = await self._conversations.last(key)
+        if before is not None and await self._has_failed(call.principal, before):
             await self._conversations.end(call.principal, key)
         sandbox = await self._conversations.sandbox(call.principal, key, new=False)
         return sandbox, before not in {None, sandbox.id}
 
-    def existing(self, call: Call, named: str | None) -> Sandbox:
+    async def existing(self, call: Call, named: str | None) -> Sandbox:
         """Returns the sandbox where there is one already.
 
         Raises:
             SandboxNotFound, Gone: there is none.
         """
-        named = named or call.caller.sandbox or self._conversations.last(_key(call.principal, call.session))
+        named = named or call.caller.sandbox
+        named = named or await self._conversations.last(_key(call.principal, call.session))
         if named is None:
             raise SandboxNotFound("This conversation has no sandbox yet; bash or write_file makes it.")
-        return self.find(call.principal, named)
+        return await self.find(call.principal, named)
 
-    def find(self, principal: Principal, named: str) -> Sandbox:
+    async def find(self, principal: Principal, named: str) -> Sandbox:
         """Finds a sandbox of the principal by its id, or by its name.
 
         Raises:
             SandboxNotFound, Gone: there is none.
         """
         if named.startswith(ID_PREFIX):
-            return self._sandboxes.get(principal, named)
-        found, _ = self._sandboxes.page(principal, limit=PAGE, selection=Selection(name=named))
+            return await self._sandboxes.find(principal, named)
+        found, _ = await self._sandboxes.page(principal, limit=PAGE, selection=Selection(name=named))
         for sandbox in found:
             if sandbox.owner == principal.id:
-                return sandbox
+                return await self._sandboxes.find(principal, sandbox.id)
         raise SandboxNotFound(f"There is no sandbox {named!r}.")
+
+    async def locate(self, caller: Caller, named: str | None) -> None:
+        """Looks whether a request is for a sandbox that another process has.
+
+        Raises:
+            HeldElsewhere: it is.
+        """
+        named = named or caller.sandbox
+        if named is None and caller.session is not None:
+            named = await self._conversations.last(_key(caller.principal, caller.session))
+        if named is not None:
+            with suppress(SandboxNotFound, Gone):
+                await self.find(caller.principal, named)
 
     async def create(self, principal: Principal, name: str | None) -> Sandbox:
         """Makes another sandbox; raises as the service does."""
@@ -80,20 +96,20 @@ class CallSandboxes:
         """Deletes what a session had, which has ended."""
         await self._conversations.end(principal, _key(principal, session))
 
-    def _has_failed(self, principal: Principal, sandbox_id: str) -> bool:
+    async def _has_failed(self, principal: Principal, sandbox_id: str) -> bool:
         try:
-            return self._sandboxes.get(principal, sandbox_id).state is SandboxState.FAILED
+            return (await self._sandboxes.find(principal, sandbox_id)).state is SandboxState.FAILED
         except (SandboxNotFound, Gone):
             return False
 
     async def _pinned(self, principal: Principal, name: str) -> Sandbox:
         try:
-            return self.find(principal, name)
+            return await self.find(principal, name)
         except (SandboxNotFound, Gone):
             try:
                 return await self.create(principal, None if name.startswith(ID_PREFIX) else name)
             except Conflict:  # Two calls came at once.
-                return self.find(principal, name)
+                return await self.find(principal, name)
 
 
 def _key(principal: Principal, session: str) -> str:

@@ -52,7 +52,7 @@ async def list_sandboxes(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> SandboxList:
     """Lists your sandboxes, oldest first."""
-    page, more = deps.sandboxes.page(caller, after=after, limit=limit, selection=chosen)
+    page, more = await deps.sandboxes.page(caller, after=after, limit=limit, selection=chosen)
     rendered = [SandboxOut.of(sandbox) for sandbox in page]
     return SandboxList(data=rendered, next_after=page[-1].id if more else None)
 

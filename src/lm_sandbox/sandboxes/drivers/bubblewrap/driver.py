@@ -13,7 +13,7 @@ from lm_sandbox.sandboxes.driver import Adopted, Check, Enforced, SandboxId, San
 from lm_sandbox.sandboxes.drivers.bubblewrap.checks import DELEGATE_FIX, check_host
 from lm_sandbox.sandboxes.drivers.bubblewrap.maker import Maker
 from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox
-from lm_sandbox.sandboxes.drivers.bubblewrap.succession import Succession
+from lm_sandbox.sandboxes.drivers.bubblewrap.succession import Inherited, Succession
 from lm_sandbox.sandboxes.drivers.bubblewrap.system import System
 from lm_sandbox.sandboxes.drivers.bubblewrap.systems import ImagePlaces, Systems
 from lm_sandbox.sandboxes.drivers.bubblewrap.uids import Leases
@@ -53,9 +53,11 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
         self._require_cgroups = require_cgroups
         self._warm = warm
         self._root = os.geteuid() == 0
+        self._recovery = recovery
         self._launcher = Launcher(recovery)
+        self._heirlooms: list[Launcher] = [self._launcher]
         self._leases = Leases()
-        self._succession = Succession(self._launcher, self._leases if self._root else None)
+        self._succession = self._succession_of(self._launcher)
         self._groups: cgroups.Hierarchy | None = None
         self._maker: Maker | None = None
         self._pool: WarmPool | None = None
@@ -104,10 +106,25 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
         return made.enforced
 
     async def adopt(self) -> list[Adopted]:
-        """Takes over what a killed server has left; what ran there without a name is ended."""
-        inherited = await self._succession.inherit()
+        """Takes over what killed servers have left since; what ran there without a name is ended."""
+        inherited: list[Inherited] = []
+        while (launcher := await self._next_launcher()) is not None:
+            inherited += await self._succession_of(launcher).inherit()
         self._sandboxes |= {one.sandbox: one.made for one in inherited}
         return [Adopted(one.sandbox, one.made.enforced, one.processes) for one in inherited]
+
+    async def _next_launcher(self) -> Launcher | None:
+        """Gives each launcher of a dead server once: the one that this one began with, then any other."""
+        if self._heirlooms:
+            return self._heirlooms.pop()
+        launcher = Launcher(self._recovery)
+        if not await launcher.inherit():
+            return None
+        self._exits.push_async_exit(launcher)
+        return launcher
+
+    def _succession_of(self, launcher: Launcher) -> Succession:
+        return Succession(launcher, self._leases if self._root else None)
 
     async def destroy(self, sandbox: SandboxId) -> None:
         """Ends every process of the sandbox and removes all that belongs to it."""

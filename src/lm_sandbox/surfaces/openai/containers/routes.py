@@ -40,7 +40,7 @@ async def list_containers(  # noqa: PLR0913, PLR0917 - what may stand in the que
     last: str | None = None
     more = True
     while more:
-        page, more = deps.sandboxes.page(caller, after=last, limit=PAGE)
+        page, more = await deps.sandboxes.page(caller, after=last, limit=PAGE)
         found += page
         last = page[-1].id if page else None
     wanted = [sandbox for sandbox in found if name in {None, container_name(sandbox)}]

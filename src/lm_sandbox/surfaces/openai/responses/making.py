@@ -188,8 +188,8 @@ async def _shell(tool: ShellTool | None, history: History, caller: Principal, de
 
 async def _sandbox(tool: ShellTool, history: History, caller: Principal, deps: Services) -> Sandbox:
     if isinstance(tool.environment, ContainerReference):
-        return deps.sandboxes.get(caller, tool.environment.container_id)
-    kept = _kept(history, caller, deps)
+        return await deps.sandboxes.find(caller, tool.environment.container_id)
+    kept = await _kept(history, caller, deps)
     if kept is not None:
         return kept
     asked = tool.environment
@@ -203,12 +203,12 @@ async def _sandbox(tool: ShellTool, history: History, caller: Principal, deps: S
     return sandbox
 
 
-def _kept(history: History, caller: Principal, deps: Services) -> Sandbox | None:
+async def _kept(history: History, caller: Principal, deps: Services) -> Sandbox | None:
     """A conversation goes on in the sandbox that it had, while that one lives."""
     if history.sandbox_id is None:
         return None
     try:
-        sandbox = deps.sandboxes.get(caller, history.sandbox_id)
+        sandbox = await deps.sandboxes.find(caller, history.sandbox_id)
     except (SandboxNotFound, Gone):
         return None
     return None if sandbox.state is SandboxState.FAILED else sandbox

@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from lm_sandbox.errors import Conflict
-from lm_sandbox.surfaces.deps import Deps, ModelCaller
+from lm_sandbox.agent.run_store import RunRecord
+from lm_sandbox.errors import Conflict, HeldElsewhere
+from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
 from lm_sandbox.surfaces.errors import route_class
 from lm_sandbox.surfaces.openai.errors import openai_error
 from lm_sandbox.surfaces.openai.paging import After, Limit, Order, list_body
@@ -77,15 +78,14 @@ async def show_response(
         return JSONResponse(response_body(record))
     if log is not None:
         return _stream(log.follow(starting_after))
-    if record.running:
-        raise Conflict("Another process of this server makes this response; ask again when it has ended.")
+    _require_here(record, deps)
     return _stream(_replay(record.events[starting_after + 1 :]))
 
 
 @ROUTER.delete("/{response_id}")
 async def delete_response(response_id: str, caller: ModelCaller, deps: Deps) -> dict[str, object]:
     """Forgets a stored response; one in the background is ended."""
-    await deps.runs.find(caller, response_id)
+    _require_here(await deps.runs.find(caller, response_id), deps)
     await deps.background.cancel(response_id)
     await deps.runs.delete(caller, response_id)
     return {"id": response_id, "object": "response", "deleted": True}
@@ -97,6 +97,7 @@ async def cancel_response(response_id: str, caller: ModelCaller, deps: Deps) -> 
     record = await deps.runs.find(caller, response_id)
     if not response_body(record)["background"]:
         raise Conflict("Only a response in the background can be cancelled; close the connection instead.")
+    _require_here(record, deps)
     await deps.background.cancel(response_id)
     return response_body(await deps.runs.find(caller, response_id))
 
@@ -116,6 +117,14 @@ async def list_input_items(  # noqa: PLR0913, PLR0917 - what may stand in the qu
         items.reverse()
     start = next((place for place, item in enumerate(items, 1) if item["id"] == after), 0)
     return list_body(items[start : start + limit], more=len(items) > start + limit)
+
+
+def _require_here(record: RunRecord, deps: Services) -> None:
+    """Leaves what another process makes to that one."""
+    if record.running and record.server in deps.servers.others():
+        raise HeldElsewhere(record.server)
+    if record.running and deps.background.log(record.id) is None:
+        raise Conflict("Another program makes this response; ask again when it has ended.")
 
 
 def _stream(events: AsyncIterator[str]) -> EventStream:

@@ -1,6 +1,6 @@
 import subprocess
 
-from lm_sandbox.sandboxes.serving_process import is_running, this_server
+from lm_sandbox.storage.serving_process import is_running, this_server
 
 
 def test_this_process_runs_and_others_of_its_number_do_not() -> None:
