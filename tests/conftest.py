@@ -115,10 +115,10 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @contextmanager
-def serving(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], Server]]:
+def serving(env: dict[str, str], *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Server]]:
     """Runs a real server, which is stopped at the end unless it was killed before."""
     process = subprocess.Popen(
-        [lm_sandbox(), "serve", "--port", "0"],
+        [lm_sandbox(), "serve", "--port", "0", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -1,6 +1,7 @@
 """The command line: parses, calls one function, turns errors into messages."""
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -61,14 +62,17 @@ def execute(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Server processes on this address.")] = 1,
 ) -> None:
     """Serve the API over HTTP."""
     from lm_sandbox.cli.serve import serve as serve_http  # noqa: PLC0415
+    from lm_sandbox.cli.workers import serve_by_workers  # noqa: PLC0415
 
     enter_scope()
 
     async def forever() -> int:
-        await serve_http(load_settings(host=host, port=port))
+        settings = load_settings(host=host, port=port)
+        await (serve_http(settings) if workers == 1 else serve_by_workers(settings, workers))
         return 0
 
     finish(forever)
@@ -104,6 +108,27 @@ def doctor(
 
     enter_scope()
     finish(partial(examine, load_settings(), as_json=as_json))
+
+
+@app.command("backup")
+def back_up(
+    file: Annotated[Path, typer.Argument(help="Where it is written; nothing may be there.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write keys, runs, snapshots, uploads and the audit to one file; servers may run meanwhile."""
+    from lm_sandbox.cli.backup import back_up as write  # noqa: PLC0415
+
+    finish(partial(write, load_settings(), file, as_json=as_json))
+
+
+@app.command("restore")
+def restore(
+    file: Annotated[Path, typer.Argument(help="What 'backup' has written.")], as_json: AsJson = False
+) -> None:
+    """Fill an empty data directory and database from a backup."""
+    from lm_sandbox.cli.backup import restore as read  # noqa: PLC0415
+
+    finish(partial(read, load_settings(), file, as_json=as_json))
 
 
 @app.command()

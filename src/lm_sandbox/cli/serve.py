@@ -1,6 +1,8 @@
 """`lm-sandbox serve`: the API over HTTP."""
 
+import asyncio
 import ipaddress
+import os
 import signal
 import socket
 import sys
@@ -23,6 +25,8 @@ from lm_sandbox.storage.servers import Servers
 from lm_sandbox.telemetry.logs import Logs
 
 BACKLOG = 2048
+# By these a process knows what it was given by the one that has started it with others.
+LISTENER, LEASH = "LM_SANDBOX_LISTENER", "LM_SANDBOX_LEASH"
 
 
 async def serve(settings: Settings) -> None:
@@ -31,10 +35,9 @@ async def serve(settings: Settings) -> None:
     Raises:
         Invalid: the address cannot be listened on.
     """
-    listener = _listen(settings)
-    host, port = listener.getsockname()[:2]
-    scheme = "https" if settings.tls_cert else "http"
-    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    worker = LISTENER in os.environ
+    listener = socket.socket(fileno=int(os.environ[LISTENER])) if worker else listen(settings)
+    url = url_of(settings, listener)
     servers = Servers(settings.data_dir / SERVERS, joins=True)
     with Logs(settings.log, sys.stderr) as logs:
         app = create_app(settings, [logs], servers)
@@ -45,6 +48,13 @@ async def serve(settings: Settings) -> None:
             listener.close()
             raise Invalid(f"The TLS files cannot be used: {error.strerror}.", field="tls_cert") from error
         await _Server(config, app, settings, servers, url).serve([listener])
+
+
+def url_of(settings: Settings, listener: socket.socket) -> str:
+    """Tells where a listener is reached."""
+    host, port = listener.getsockname()[:2]
+    scheme = "https" if settings.tls_cert else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
@@ -84,7 +94,10 @@ class _Server(uvicorn.Server):
         if not self.should_exit:
             await self._inner.start()
             self._servers.announce(self._url)
-            _announce(self._settings, self._url)
+            if LISTENER in os.environ:
+                _follow(int(os.environ[LEASH]))
+            else:
+                announce(self._settings, self._url)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Takes no more, answers what it can in time, and then ends or hands over what it has."""
@@ -112,7 +125,19 @@ class _Ending:
         await self._lifespan.shutdown()
 
 
-def _announce(settings: Settings, url: str) -> None:
+def _follow(leash: int) -> None:
+    """Ends this process in order when the one that has started it is gone."""
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        loop.remove_reader(leash)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.add_reader(leash, end)
+
+
+def announce(settings: Settings, url: str) -> None:
+    """Says where the server is, and the first time its key."""
     console = Console(highlight=False, soft_wrap=True)
     key = local_key(settings)
     console.print(f"lm-sandbox serves on [bold]{url}[/] (Swagger: {url}/docs)")
@@ -126,7 +151,12 @@ def _announce(settings: Settings, url: str) -> None:
     console.print("Stop with Ctrl+C.")
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
+    """Takes the address of the settings.
+
+    Raises:
+        Invalid: it cannot be had.
+    """
     try:
         family = socket.AF_INET6 if ipaddress.ip_address(settings.host).version == 6 else socket.AF_INET  # noqa: PLR2004
     except ValueError:

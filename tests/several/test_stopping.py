@@ -1,0 +1,133 @@
+"""Servers that are told to stop, one of several and one alone, under load and with commands at work."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lm_sandbox.parts import SERVERS
+from lm_sandbox.storage.servers import serving_urls
+from tests.conftest import eventually, serving
+from tests.several.conftest import KEY, told
+
+COUNTING = "for i in $(seq 1 200); do echo $i; sleep 0.01; done; exit 5"
+
+
+def client_of(url: str) -> httpx.Client:
+    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, timeout=60)
+
+
+def make(http: httpx.Client) -> str:
+    return f"/v1/sandboxes/{told(http.post('/v1/sandboxes', json={}))['id']}"
+
+
+def start(http: httpx.Client, box: str, command: str = COUNTING) -> str:
+    body = {"command": command, "background": True}
+    return f"{box}/commands/{told(http.post(f'{box}/commands', json=body))['id']}"
+
+
+def assert_counted(http: httpx.Client, command: str) -> None:
+    found = told(http.get(command, params={"wait_s": 60}))
+    assert (found["status"], found["exit_code"]) == ("ended", 5)
+    assert found["stdout"].split() == [str(number) for number in range(1, 201)]
+
+
+@pytest.fixture
+def env(command_env: dict[str, str]) -> dict[str, str]:
+    return {**command_env, "LM_SANDBOX_API_KEY": KEY}
+
+
+def test_a_stop_lets_requests_end_and_keeps_what_the_next_server_is_to_have(env: dict[str, str]) -> None:
+    kept = {**env, "LM_SANDBOX_STOP__KEEP_SANDBOXES": "true"}
+    answers: list[httpx.Response] = []
+    with serving(kept) as (process, server), client_of(server.url) as http:
+        box = make(http)
+        command = start(http, box)
+
+        def wait() -> None:
+            with client_of(server.url) as own:
+                answers.append(own.post(f"{box}/commands", json={"command": "touch on; sleep 2; echo done"}))
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        while told(http.post(f"{box}/commands", json={"command": "test -e on"}))["exit_code"]:
+            pass
+        process.send_signal(signal.SIGTERM)
+        waiting.join()
+        assert process.wait(60) == 0
+    assert told(answers[0])["stdout"] == "done\n"
+    with serving(env) as (_, server), client_of(server.url) as http:
+        assert_counted(http, command)
+        assert told(http.post(f"{box}/commands", json={"command": "echo on"}))["stdout"] == "on\n"
+        verified = told(http.get("/v1/audit/verification"))
+    assert verified["whole"]
+
+
+@contextmanager
+def load(url: str) -> Iterator[Callable[[], tuple[list[str], list[httpx.Response | Exception]]]]:
+    """Makes sandboxes and starts commands all the time; tells what was acknowledged, and what was refused."""
+    acknowledged: list[str] = []
+    refused: list[httpx.Response | Exception] = []
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            # A connection each, as a proxy's clients have: one that ends in between is no server's promise.
+            with client_of(url) as http:
+                try:
+                    box = make(http)
+                    acknowledged.append(start(http, box, "echo kept"))
+                except (httpx.HTTPError, AssertionError) as error:
+                    refused.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+
+    def end() -> tuple[list[str], list[httpx.Response | Exception]]:
+        over.set()
+        for thread in threads:
+            thread.join()
+        return acknowledged, refused
+
+    try:
+        yield end
+    finally:
+        end()
+
+
+@pytest.mark.anyio
+async def test_workers_are_started_anew_under_load_one_after_the_other_and_lose_nothing(
+    env: dict[str, str],
+) -> None:
+    folder = Path(env["LM_SANDBOX_DATA_DIR"]) / SERVERS
+    launchers = Path(env["LM_SANDBOX_DATA_DIR"]) / "launchers"
+    with serving(env, "--workers", "2") as (process, server):
+        with client_of(server.url) as http:
+            before = {pid for _, pid in serving_urls(folder)}
+            assert len(before) == 2
+            command = start(http, make(http), COUNTING.replace("0.01", "0.05"))
+        with load(server.url) as end:
+            process.send_signal(signal.SIGHUP)
+            await eventually(lambda: not before & {pid for _, pid in serving_urls(folder)}, 100)
+            acknowledged, _ = end()
+        with client_of(server.url) as http:
+            assert_counted(http, command)
+            for one in acknowledged:
+                assert told(http.get(one, params={"wait_s": 60}))["stdout"] == "kept\n"
+            assert acknowledged
+            # One that dies is followed by another, and what it had goes on.
+            killed = serving_urls(folder)[0][1]
+            boxes = [make(http) for _ in range(3)]
+            os.kill(killed, signal.SIGKILL)
+            for box in boxes:
+                while not (told_now := http.post(f"{box}/commands", json={"command": "echo on"})).is_success:
+                    assert told_now.status_code == 503
+            await eventually(lambda: len({pid for _, pid in serving_urls(folder)} - {killed}) == 2, 60)
+    await eventually(lambda: not any(launchers.iterdir()), 60)
+    assert not serving_urls(folder)
