@@ -43,7 +43,7 @@ async def forward_socket(address: str, scope: Scope, receive: Receive, send: Sen
     except InvalidStatus as refused:
         answer = refused.response
         headers = [(name.lower().encode(), value.encode()) for name, value in answer.headers.raw_items()]
-        denial = Response(answer.body, answer.status_code)
+        denial = Response(bytes(answer.body or b""), answer.status_code)
         denial.raw_headers = end_to_end(headers)
         await websocket.send_denial_response(denial)
         return
