@@ -10,7 +10,7 @@ from rich.console import Console
 
 from lm_sandbox.app import create_app
 from lm_sandbox.cli.connection import RunningServer, server_file
-from lm_sandbox.cli.patient_http import HEAD_BYTES, Connections, patient_http
+from lm_sandbox.cli.patient_http import Connections, patient_http
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import Invalid
 from lm_sandbox.parts import local_key
@@ -45,7 +45,6 @@ def _config(settings: Settings, logs: Logs) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(settings, [logs]),
         http=patient_http(Connections(settings.limits.address_connections, exempt=proxies)),
-        h11_max_incomplete_event_size=HEAD_BYTES,
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies,
         ssl_certfile=settings.tls_cert,
