@@ -29,7 +29,7 @@ def fill(node: Node) -> dict[str, str]:
     files = {"file": ("a.txt", b"content"), "purpose": (None, "user_data")}
     upload = told(http.post("/v1/files", files=files))["id"]
     token = told(http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=("x", KEY)))
-    return {"key": key["secret"], "snapshot": snapshot, "upload": upload, "token": token["access_token"]}
+    return {"key": key["token"], "snapshot": snapshot, "upload": upload, "token": token["access_token"]}
 
 
 @pytest.mark.timeout(300)

@@ -110,7 +110,7 @@ def test_a_killed_process_loses_no_command_that_was_acknowledged(cluster: Cluste
 def test_keys_and_links_revoked_at_one_are_worthless_at_the_others_within_a_second(cluster: Cluster) -> None:
     first, second = cluster.start(), cluster.start()
     issued = told(first.http.post("/v1/keys", json={"name": "k", "scopes": ["sandboxes"]}))
-    headers = {"Authorization": f"Bearer {issued['secret']}"}
+    headers = {"Authorization": f"Bearer {issued['token']}"}
     assert httpx.get(f"{second.server.url}/v1/sandboxes", headers=headers).status_code == 200
     told(first.http.delete(f"/v1/keys/{issued['id']}"))
     answers = []

@@ -17,7 +17,7 @@ from uvicorn.lifespan.on import LifespanOn
 from lm_sandbox.app import create_app
 from lm_sandbox.cli.handing_over import hands_over, leave
 from lm_sandbox.cli.inner_server import InnerServer
-from lm_sandbox.cli.patient_http import HEAD_BYTES, Connections, patient_http
+from lm_sandbox.cli.patient_http import Connections, patient_http
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import Invalid
 from lm_sandbox.parts import SERVERS, local_key
@@ -62,7 +62,6 @@ def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=patient_http(Connections(settings.limits.address_connections, exempt=proxies)),
-        h11_max_incomplete_event_size=HEAD_BYTES,
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies,
         ssl_certfile=settings.tls_cert,
