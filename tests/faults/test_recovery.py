@@ -322,11 +322,12 @@ def test_two_servers_over_one_data_directory_do_not_take_each_others_sandboxes(s
     wait = "echo one; while [ ! -e go ]; do sleep 0.01; done; echo two"
     command = run(first, sandbox, wait, background=True)
     second = servers.start()
-    assert run(second, make(second), "echo two")["stdout"] == "two\n"
+    other = make(second)
+    assert run(second, other, "echo two")["stdout"] == "two\n"
     assert run(first, sandbox, "echo one")["stdout"] == "one\n"
-    assert second.get(sandbox).status_code == 404
-    assert len(second.get("/v1/sandboxes").json()["data"]) == 1
+    assert len(second.get("/v1/sandboxes").json()["data"]) == 2
     servers.stop()
+    assert run(first, other, "echo handed over")["stdout"] == "handed over\n"
     run(first, sandbox, "touch go")
     found = ended(first, f"{sandbox}/commands/{command['id']}")
     assert (found["exit_code"], found["stdout"]) == (0, "one\ntwo\n")

@@ -66,7 +66,7 @@ async def test_a_sandbox_is_seen_by_its_owner_and_an_admin_only(service: Sandbox
     assert service.get(ANNA, made.id) is service.get(ADMIN, made.id)
     with pytest.raises(SandboxNotFound):
         service.get(BOB, made.id)
-    assert service.page(BOB, limit=10) == ([], False)
+    assert await service.page(BOB, limit=10) == ([], False)
 
 
 async def test_a_deleted_sandbox_is_gone_for_its_owner_and_unknown_to_others(
@@ -83,9 +83,9 @@ async def test_a_deleted_sandbox_is_gone_for_its_owner_and_unknown_to_others(
 
 async def test_pages_follow_one_another_without_gap_or_repeat(service: SandboxService) -> None:
     made = [(await service.create(ANNA, NewSandbox())).id for _ in range(3)]
-    first, more = service.page(ANNA, limit=2)
+    first, more = await service.page(ANNA, limit=2)
     assert more
-    second, more = service.page(ANNA, after=first[-1].id, limit=2)
+    second, more = await service.page(ANNA, after=first[-1].id, limit=2)
     assert not more
     assert [sandbox.id for sandbox in (*first, *second)] == made
 
@@ -131,7 +131,7 @@ async def test_a_failed_creation_leaves_nothing(service: SandboxService, driver:
     driver.refuse = DriverUnavailable("no")
     with pytest.raises(DriverUnavailable):
         await service.create(ANNA, NewSandbox())
-    assert service.page(ANNA, limit=10) == ([], False)
+    assert await service.page(ANNA, limit=10) == ([], False)
 
 
 async def test_limits_over_the_servers_own_are_refused_by_name(service: SandboxService) -> None:

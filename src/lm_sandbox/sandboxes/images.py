@@ -151,6 +151,6 @@ class Images:
             Conflict: a sandbox is made of it.
         """
         principal.require(Scope.ADMIN)
-        if await self._service.uses_image(name):
+        if await self._service.holders.uses_image(name):
             raise Conflict(f"Sandboxes are made of the image {name!r}; delete them first.")
         await anyio.to_thread.run_sync(self._store.remove, name)

@@ -1,6 +1,5 @@
 """The one public door to sandboxes: who owns which, how many there are, and what runs in them."""
 
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
@@ -13,19 +12,21 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from lm_sandbox.config.sandboxes import SandboxSettings
-from lm_sandbox.errors import HeldElsewhere, LmSandboxError
+from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.identity.shares import Shares
 from lm_sandbox.sandboxes.admission import admit_lifetime, admit_limits, default_limits
 from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.command_runner import CommandRunner, Spawn
 from lm_sandbox.sandboxes.commands import CommandResult, Sink
-from lm_sandbox.sandboxes.driver import RunState, SandboxDriver, SandboxId, SandboxSpec, Stats
+from lm_sandbox.sandboxes.driver import RunState, SandboxDriver, SandboxSpec, Stats
 from lm_sandbox.sandboxes.egress import EgressPolicy
 from lm_sandbox.sandboxes.events import Events
 from lm_sandbox.sandboxes.files import SandboxFiles
+from lm_sandbox.sandboxes.holders import Holders
 from lm_sandbox.sandboxes.limits import Limits
 from lm_sandbox.sandboxes.network import Networks
+from lm_sandbox.sandboxes.reaper import Reaper
 from lm_sandbox.sandboxes.registry import SandboxRegistry
 from lm_sandbox.sandboxes.sandbox import (
     ALLOWED_FROM,
@@ -44,17 +45,13 @@ from lm_sandbox.sandboxes.witness import Witness
 from lm_sandbox.storage.servers import Servers
 from lm_sandbox.telemetry.happenings import Tell, unheard
 
-LOG = logging.getLogger(__name__)
-REAP_S = 5.0
-# So long after a process has died its sandboxes are taken over; one that is asked for, at once.
-WATCH_S = 1.0
-
 
 class SandboxService:
     """Makes sandboxes, runs commands in them and deletes them, each for its owner only.
 
     Attributes:
         runner: Starts programs in them.
+        holders: Tell which process has which.
 
     Args:
         driver: What makes them; entered and left with the service.
@@ -91,9 +88,10 @@ class SandboxService:
         self._spool = spool
         self._clock = clock
         self._shares = shares or Shares()
-        self._servers = servers
         self._registry = SandboxRegistry(settings, spool, clock)
-        self._estate = Estate(driver, records, self._registry)
+        estate = Estate(driver, records, self._registry)
+        self.holders = Holders(self._registry, records, servers, estate, self._succeed)
+        self._reaper = Reaper(self._registry, records, self._shares, self._remove, clock)
         self.runner = CommandRunner(driver, self._networks, settings)
         self._witness = Witness(tell, driver.name, self.runner)
         self._tasks: TaskGroup | None = None
@@ -113,11 +111,10 @@ class SandboxService:
             tasks = await exits.enter_async_context(anyio.create_task_group())
             exits.callback(tasks.cancel_scope.cancel)
             self._tasks = tasks
-            if servers := self._servers:
-                await self._take_over(servers)
-                tasks.start_soon(self._watch_others, servers)
-            await self._sweep()
-            tasks.start_soon(self._reap_for_ever)
+            await self.holders.take_over()
+            tasks.start_soon(self.holders.watch_for_ever)
+            await sweep(self._spool, self._records)
+            tasks.start_soon(self._reaper.reap_for_ever)
             self._exits = exits.pop_all()
         return self
 
@@ -138,7 +135,7 @@ class SandboxService:
             DriverUnavailable: the host refused.
         """
         principal.require(Scope.SANDBOXES)
-        await self._shares.check_sandboxes(principal, await self._count(principal.id))
+        await self._shares.check_sandboxes(principal, await self.holders.count(principal.id))
         limits = admit_limits(new.limits, self._settings)
         check_secrets(new.secrets, new.egress)
         origin = await self._snapshots.find(principal, new.snapshot) if new.snapshot else None
@@ -173,14 +170,10 @@ class SandboxService:
     ) -> tuple[list[Sandbox], bool]:
         """Lists the principal's sandboxes, oldest first, and tells whether there are more.
 
-        An admin sees all. `after` is the id that ended the page before. What other processes have is
-        told as it was when they last wrote it down.
+        An admin sees all. `after` is the id that ended the page before.
         """
         chosen = selection or Selection()
-        elsewhere: list[SandboxRecord] = []
-        if others := self._servers.others() if self._servers else ():
-            owner = None if principal.owns("") else principal.id
-            elsewhere = await self._records.page(owner, chosen.name, others)
+        elsewhere = await self.holders.elsewhere(principal, chosen.name)
         return self._registry.page(principal, chosen, after, limit, elsewhere)
 
     def get(self, principal: Principal, sandbox_id: str) -> Sandbox:
@@ -198,36 +191,8 @@ class SandboxService:
         Raises:
             HeldElsewhere: another process has it.
         """
-        holder = await self.holder(sandbox_id)
-        if holder is not None:
-            raise HeldElsewhere(holder)
+        await self.holders.require_here(sandbox_id)
         return self.get(principal, sandbox_id)
-
-    def has(self, sandbox_id: str) -> bool:
-        """Whether this process has a sandbox, or knows that it was deleted."""
-        return self._registry.has(sandbox_id)
-
-    async def holder(self, sandbox_id: str) -> str | None:
-        """Names the other process that has a sandbox; None where this one has it or nobody has."""
-        servers = self._servers
-        if servers is None or self._registry.has(sandbox_id) or not servers.others():
-            return None
-        found = await self._records.holder(sandbox_id)
-        if found is None:
-            return None
-        server, owner = found
-        if server is None:
-            self._registry.note_deleted(SandboxId(sandbox_id), owner)
-        elif server in servers.dead():
-            await self._take_over(servers)
-            return None if self._registry.has(sandbox_id) else await self.holder(sandbox_id)
-        return server if server in servers.others() else None
-
-    async def uses_image(self, name: str) -> bool:
-        """Whether anybody's sandbox is made of an image."""
-        if any(sandbox.image == name for sandbox in self._registry):
-            return True
-        return any(record.image == name for record in await self._records.all())
 
     async def change(self, principal: Principal, sandbox_id: str, change: Change) -> Sandbox:
         """Changes what can be changed while it lives.
@@ -392,40 +357,7 @@ class SandboxService:
 
     async def reap(self) -> None:
         """Deletes the sandboxes whose time is over."""
-        now = self._clock()
-        for sandbox in self._registry:
-            await self._shares.charge_seconds(sandbox.owner, sandbox.take_seconds(now))
-            if sandbox.state is not SandboxState.CREATING and sandbox.is_over(now):
-                await self._remove(sandbox, "its time was over")
-            elif sandbox.recorded_at < sandbox.last_active_at:
-                sandbox.recorded_at = sandbox.last_active_at
-                await self._records.change(SandboxRecord.of(sandbox))
-
-    async def _reap_for_ever(self) -> None:
-        while True:
-            await anyio.sleep(REAP_S)
-            try:
-                await self.reap()
-            except LmSandboxError as error:
-                # Such as a database that is gone: it is tried again, and the server goes on.
-                LOG.warning("sandboxes could not be looked after: %s", error.message)
-
-    async def _watch_others(self, servers: Servers) -> None:
-        while True:
-            await anyio.sleep(WATCH_S)
-            try:
-                if servers.dead():
-                    await self._take_over(servers)
-            except LmSandboxError as error:
-                LOG.warning("what a dead server has left could not be taken over: %s", error.message)
-
-    async def _take_over(self, servers: Servers) -> None:
-        async with servers.taking_over():
-            dead = servers.dead()
-            for found in await self._estate.take_over():
-                await self._succeed(found)
-            for name in dead:
-                servers.remove(name)
+        await self._reaper.reap()
 
     async def _succeed(self, found: Survivor) -> None:
         for command in found.running:
@@ -433,18 +365,6 @@ class SandboxService:
         if found.alive:
             with suppress(LmSandboxError):
                 await self._set_egress(found.owner, found.sandbox, found.egress)
-
-    async def _sweep(self) -> None:
-        # Listed first: what another process makes meanwhile is not among them.
-        folders = list(self._spool.iterdir())
-        known = {record.id for record in await self._records.all()}
-        await anyio.to_thread.run_sync(sweep, folders, known)
-
-    async def _count(self, owner: str) -> int:
-        own = self._registry.count(owner)
-        if self._servers is None or not self._servers.others():
-            return own
-        return own + await self._records.count(owner, self._servers.name)
 
     def _watch(self, sandbox: Sandbox, command: Command, held: ExitStack) -> None:
         if self._tasks is None:

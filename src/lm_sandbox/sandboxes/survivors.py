@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio.to_thread
+
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.driver import Adopted, SandboxDriver, SandboxId
@@ -78,8 +80,14 @@ class Estate:
         return Survivor(sandbox, alive is not None, owner, record.egress, running)
 
 
-def sweep(folders: Iterable[Path], known: set[str]) -> None:
+async def sweep(spool: Path, records: SandboxStore) -> None:
     """Removes the outputs of sandboxes that nobody knows any more."""
+    # Listed first: what another process makes meanwhile is not among them.
+    folders = await anyio.to_thread.run_sync(lambda: list(spool.iterdir()))
+    known = {record.id for record in await records.all()}
+    await anyio.to_thread.run_sync(_remove, [folder for folder in folders if folder.name not in known])
+
+
+def _remove(folders: Iterable[Path]) -> None:
     for folder in folders:
-        if folder.name not in known:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)

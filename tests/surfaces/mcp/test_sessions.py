@@ -10,7 +10,7 @@ import httpx
 import pytest
 from mcp import Client, MCPError
 
-from lm_sandbox.cli.serve import GRACE_S
+from lm_sandbox.config.storage import StopSettings
 from tests.conftest import KEY, Server, eventually, serving
 from tests.surfaces.mcp.conftest import ERAS, TIMEOUT_S, Connect, details_of, error_of, text_of
 
@@ -169,7 +169,7 @@ async def test_a_server_that_stops_ends_the_streams_of_open_sessions(tmp_path: P
                 assert stream.status_code == 200
                 process.send_signal(signal.SIGTERM)
                 # Nothing of it is left to be waited for, as the server does for answers under way.
-                with anyio.fail_after(GRACE_S), suppress(httpx.RemoteProtocolError):
+                with anyio.fail_after(StopSettings().grace_s), suppress(httpx.RemoteProtocolError):
                     await stream.aread()
         await eventually(lambda: process.poll() is not None, TIMEOUT_S)
 

@@ -81,11 +81,11 @@ async def _named_holder(scope: Scope) -> str | None:
     """Names the process that has what the path names, where that is another one."""
     services = services_of(scope)
     sandbox_id = _named_sandbox(scope)
-    if sandbox_id is None or services.sandboxes.has(sandbox_id):
+    if sandbox_id is None or services.sandboxes.holders.has(sandbox_id):
         return None
     # It costs a look into the database, so it is counted before.
     await services.gate.arrive(Visit(address_of(scope)))
-    return await services.sandboxes.holder(sandbox_id)
+    return await services.sandboxes.holders.holder(sandbox_id)
 
 
 def _named_sandbox(scope: Scope) -> str | None:

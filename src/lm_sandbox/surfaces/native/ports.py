@@ -39,7 +39,7 @@ class LinkCreate(Body):
 
 
 class LinkOut(BaseModel):
-    """A link; whoever has it can use the port until it is over or the server ends."""
+    """A link; whoever has it can use the port until it is over."""
 
     url: str
     expires_at: datetime
