@@ -28,8 +28,8 @@ from lm_sandbox.audit.verification import verify
 KEY = "a-key-for-rounds-of-chaos"
 START_S = 120
 CLIENTS = 4
-# So long a server works before it is killed, at most.
-LIFE_S = 1.5
+# After so many acknowledgements a server is killed.
+LEAST, MOST = 20, 80
 
 
 @dataclass(slots=True)
@@ -131,7 +131,7 @@ class Client(threading.Thread):
         made = self._ask("POST", f"{box}/commands", json=body).json()["id"]
         self._promises.commands[f"{box}/commands/{made}"] = "".join(f"{i + 1}\n" for i in range(count))
 
-    def _delete(self) -> None:
+    def _remove(self) -> None:
         if len(self._own) > 1:
             box = self._own.pop(0)
             self._forget(box)
@@ -154,7 +154,7 @@ class Chaos:
     """
 
     def __init__(self, env: dict[str, str], seed: int) -> None:
-        self._env = {**env, "LM_SANDBOX_API_KEY": KEY}
+        self._env = {**env, "LM_SANDBOX_API_KEY": KEY, "LM_SANDBOX_LOG__LEVEL": "error"}
         self._data = Path(env["LM_SANDBOX_DATA_DIR"])
         self._random = random.Random(seed)  # noqa: S311 - a seed that gives the same again
         self._changes: set[str] = set()
@@ -171,7 +171,9 @@ class Chaos:
             clients = [Client(url, promises, self._random.randrange(1 << 30)) for _ in range(CLIENTS)]
             for client in clients:
                 client.start()
-            time.sleep(self._random.uniform(0.2, LIFE_S))
+            wanted = self._random.randrange(LEAST, MOST)
+            while sum(promises.count().values()) < wanted and any(one.is_alive() for one in clients):
+                time.sleep(0.005)
             process.send_signal(signal.SIGKILL)
             process.wait()
             for client in clients:
@@ -242,7 +244,6 @@ def environment(data: Path, database: str | None) -> dict[str, str]:
         "LM_SANDBOX_DATA_DIR": str(data),
         "LM_SANDBOX_UPSTREAM__OLLAMA_URL": nowhere,
         "LM_SANDBOX_UPSTREAM__LMSTUDIO_URL": nowhere,
-        "LM_SANDBOX_LOG__LEVEL": "error",
     }
     return env | ({"LM_SANDBOX_DATABASE__URL": database} if database else {})
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from tests.several.conftest import KEY, Cluster, told
+from tests.several.processes import KEY, Cluster, told
 
 
 def test_what_one_process_holds_is_used_by_another_as_if_it_were_its_own(cluster: Cluster) -> None:

@@ -13,7 +13,7 @@ import pytest
 from lm_sandbox.parts import SERVERS
 from lm_sandbox.storage.servers import serving_urls
 from tests.conftest import eventually, serving
-from tests.several.conftest import KEY, told
+from tests.several.processes import KEY, told
 
 COUNTING = "for i in $(seq 1 200); do echo $i; sleep 0.01; done; exit 5"
 

@@ -261,7 +261,9 @@ class LoggedStream(OutputStream):
             anyio.ClosedResourceError: this end was closed.
         """
         size = min(await self._source.ready(), max_bytes)
-        data = await self._log.move(self._stream, self._source, size)
+        # Waiting may end at any time; what is there and on its way is not to be lost by that.
+        with anyio.CancelScope(shield=True):
+            data = await self._log.move(self._stream, self._source, size)
         return self.receive_nowait(max_bytes) if data is None else data
 
     def receive_nowait(self, max_bytes: int = 65536) -> bytes:
