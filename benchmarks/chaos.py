@@ -75,7 +75,7 @@ class Client(threading.Thread):
             self._drop,
             self._file,
             self._command,
-            self._delete,
+            self._remove,
         ]
         try:
             self._make()
