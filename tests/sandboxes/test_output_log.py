@@ -1,3 +1,5 @@
+import os
+import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -8,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lm_sandbox.sandboxes.output import Stream
-from lm_sandbox.sandboxes.output_log import LoggedChunk, OutputLog
+from lm_sandbox.sandboxes.output_log import LoggedChunk, LoggedStream, OutputLog
+from lm_sandbox.sandboxes.process import MovableStream
 from lm_sandbox.surfaces.native.output_events import whole_characters, whole_size
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +25,39 @@ def joined(chunks: list[LoggedChunk]) -> bytes:
 
 async def everything(log: OutputLog, after: int = 0) -> list[LoggedChunk]:
     return [chunk async for chunk in log.follow(after)]
+
+
+class Slow(MovableStream):
+    """Has bytes at once, and takes its time to move them."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def ready(self) -> int:
+        await anyio.lowlevel.checkpoint()
+        return len(self._data)
+
+    def move(self, fd: int, offset: int, size: int) -> int:
+        time.sleep(0.2)
+        return os.pwrite(fd, self._data[:size], offset)
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        raise AssertionError(max_bytes)
+
+    def receive_nowait(self, max_bytes: int = 65536) -> bytes:
+        raise AssertionError(max_bytes)
+
+    async def aclose(self) -> None:
+        return
+
+
+async def test_output_that_is_on_its_way_into_the_log_is_not_lost_when_waiting_ends(tmp_path: Path) -> None:
+    log = OutputLog.keep(tmp_path / "log")
+    received = b""
+    with anyio.move_on_after(0.05):
+        received = await LoggedStream(Slow(b"the last lines"), log, Stream.STDOUT).receive()
+    log.end()
+    assert (received, joined(await everything(log))) == (b"the last lines", b"the last lines")
 
 
 @given(PIECES, st.floats(0, 1))
