@@ -113,10 +113,10 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @contextmanager
-def serving(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], Server]]:
+def serving(env: dict[str, str], *options: str) -> Iterator[tuple[subprocess.Popen[str], Server]]:
     """Runs a real server, which is stopped at the end unless it was killed before."""
     process = subprocess.Popen(
-        [lm_sandbox(), "serve", "--port", "0"],
+        [lm_sandbox(), "serve", "--port", "0", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -24,7 +24,7 @@ from lm_sandbox.identity.shares import Shares
 from lm_sandbox.identity.signing_keys import SigningKeys
 from lm_sandbox.identity.tokens import Tokens
 from lm_sandbox.models.client import ChatClient
-from lm_sandbox.parts import build_driver, build_images, build_registry, local_key, open_rates
+from lm_sandbox.parts import build_driver, build_images, build_registry, local_key, open_rates, open_traces
 from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.ports import Ports
@@ -79,7 +79,9 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
     async with AsyncExitStack() as exits:
         recorded = await exits.enter_async_context(build_audit(settings.data_dir, settings.audit))
         metrics = Metrics(settings.metrics.access)
-        tell = tell_all([Recorder(recorded.add, reads=settings.audit.reads), metrics, *listeners])
+        traces = await exits.enter_async_context(open_traces(settings.traces))
+        recorder = Recorder(recorded.add, reads=settings.audit.reads)
+        tell = tell_all([recorder, metrics, *traces, *listeners])
         database = await exits.enter_async_context(Database(settings.data_dir / "lm-sandbox.db"))
         key_store = KeyStore(database, quotas=Quotas(**settings.quotas.model_dump()))
         lifetime = timedelta(seconds=settings.tokens.lifetime_s)
@@ -124,7 +126,7 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
             images=build_images(settings, service),
             models=registry,
             chat=client,
-            agent=AgentLoop(registry, client, service, settings.agent, shares),
+            agent=AgentLoop(registry, client, service, settings.agent, shares, tell=tell),
             conversations=conversations,
             runs=runs,
             background=background,

@@ -1,6 +1,7 @@
 """The command line: parses, calls one function, turns errors into messages."""
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -61,6 +62,9 @@ def execute(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Write here, as a web page, what took the time; needs pyinstrument.")
+    ] = None,
 ) -> None:
     """Serve the API over HTTP."""
     from lm_sandbox.cli.serve import serve as serve_http  # noqa: PLC0415
@@ -68,7 +72,7 @@ def serve(
     enter_scope()
 
     async def forever() -> int:
-        await serve_http(load_settings(host=host, port=port))
+        await serve_http(load_settings(host=host, port=port), profile)
         return 0
 
     finish(forever)
@@ -113,6 +117,18 @@ def verify(as_json: AsJson = False) -> None:
 
     enter_scope()
     finish(partial(report, load_settings(), as_json=as_json))
+
+
+@app.command()
+def top(
+    every_s: Annotated[float, typer.Option("--every", min=0.2, help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Watch sandboxes, runs, models and GPUs of the server that runs here."""
+    from lm_sandbox.cli.top import watch  # noqa: PLC0415
+
+    finish(partial(watch, load_settings(), every_s, once=once, as_json=as_json))
 
 
 SandboxName = Annotated[str, typer.Argument(help="Its id or its name.")]

@@ -19,7 +19,7 @@ from pydantic_settings import (
 
 from lm_sandbox.config.access import LimitSettings, QuotaSettings, TokenSettings
 from lm_sandbox.config.agent import AgentSettings
-from lm_sandbox.config.insight import AuditSettings, LogSettings, MetricsSettings
+from lm_sandbox.config.insight import AuditSettings, LogSettings, MetricsSettings, TraceSettings
 from lm_sandbox.config.models import EngineName, EngineSettings, LlamaCppSettings, UpstreamSettings
 from lm_sandbox.config.sandboxes import DockerSettings, SandboxSettings
 from lm_sandbox.config.section import Positive
@@ -75,6 +75,7 @@ class Settings(BaseSettings):
     audit: AuditSettings = AuditSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
+    traces: TraceSettings = TraceSettings()
     limits: LimitSettings = LimitSettings()
     quotas: QuotaSettings = QuotaSettings()
     tokens: TokenSettings = TokenSettings()
