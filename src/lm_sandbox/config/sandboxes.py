@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from lm_sandbox.config.cores import plain_cores
 from lm_sandbox.config.section import Positive, PositiveSeconds, Section
 
+Cores = Annotated[str, AfterValidator(plain_cores)]
 ImageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
@@ -24,6 +26,7 @@ class SandboxSettings(Section):
     )
     images_mib: Positive = Field(20 * 1024, description="disk for all imported images, in MiB")
     cpus: Annotated[float, Field(gt=0)] = Field(2.0, description="CPU cores of one sandbox")
+    cpuset: Cores = Field("", description="cores that sandboxes may run on, such as 0-3,8; default: all")
     memory_mib: Positive = Field(1024, description="memory of one sandbox, in MiB")
     pids: Positive = Field(256, description="processes and threads of one sandbox")
     disk_mib: Positive = Field(512, description="bytes a sandbox can write, in MiB")
@@ -77,5 +80,4 @@ class DockerSettings(Section):
     runtime: str | None = Field(
         None, description="what makes containers, such as runc, runsc or kata; default: the engine's"
     )
-    cpuset_cpus: str = Field("", description="cores that sandboxes may run on, such as 0-3; default: all")
     gpus: tuple[str, ...] = Field((), description="ids of the GPUs that sandboxes get, or `all`")

@@ -187,7 +187,8 @@ class SandboxDriver(Protocol):
         Raises:
             DriverUnavailable: the host refused.
             NoCapacity: no host user id or memory is left for another one.
-            Invalid: the driver has no such image.
+            Invalid: the driver has no such image, or the host no such cores.
+            Unsupported: this host cannot hold one of the limits.
         """
         ...
 
@@ -225,6 +226,20 @@ class SandboxDriver(Protocol):
             SandboxNotFound: the driver has no such sandbox.
             SandboxFailed: it died.
             Unsupported: this host cannot halt processes.
+        """
+        ...
+
+    async def limit(self, sandbox: SandboxId, limits: Limits) -> Mapping[str, str]:
+        """Changes what a living sandbox may use, all of it or nothing; tells it as `Enforced.limits` does.
+
+        Those of `limits.LASTING` are as they were. Its processes may be halted for a moment.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died.
+            LimitInUse: it uses more than that.
+            Invalid: the host has no such cores.
+            Unsupported: this host cannot hold one of them, or cannot change it.
         """
         ...
 

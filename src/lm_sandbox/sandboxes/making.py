@@ -39,6 +39,7 @@ class Making:
         sandbox = fleet.registry.add(principal, new)
         with fleet.witness.making(principal, sandbox):
             try:
+                sandbox.limits = limits
                 spec = SandboxSpec(limits=limits, env=dict(new.env), image=new.image)
                 sandbox.enforced = await fleet.driver.create(sandbox.id, spec)
                 if origin is not None:

@@ -12,7 +12,7 @@ from lm_sandbox.errors import Conflict, SandboxFailed
 from lm_sandbox.sandboxes.command_book import CommandBook
 from lm_sandbox.sandboxes.driver import Enforced, RunState, SandboxId
 from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
-from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.limits import LimitChange, Limits
 from lm_sandbox.sandboxes.secrets import DomainSecret
 from lm_sandbox.sandboxes.shell_book import ShellBook
 from lm_sandbox.sandboxes.terminal_book import TerminalBook
@@ -82,12 +82,14 @@ class Change:
         metadata: The new metadata, in place of all the old.
         lifetime: The new times.
         egress: What it may reach from now on.
+        limits: What it may use from now on.
     """
 
     name: str | None = None
     metadata: Mapping[str, str] | None = None
     lifetime: Lifetime = Lifetime()
     egress: EgressPolicy | None = None
+    limits: LimitChange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ class Sandbox:
         shells: Those that stay in it.
         terminals: Those that are open in it.
         state: Where it is in its life.
+        limits: What it may use.
         enforced: What holds it; None while it is made.
         secrets: What it uses in requests without having it; no record has them.
         recorded_at: Its last use as far as another server would know.
@@ -185,6 +188,7 @@ class Sandbox:
     state: SandboxState = SandboxState.CREATING
     egress: EgressPolicy = NOTHING
     image: str | None = None
+    limits: Limits = field(default_factory=Limits)
     enforced: Enforced | None = None
     secrets: tuple[DomainSecret, ...] = ()
     recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))

@@ -109,7 +109,7 @@ class SandboxService:
             SnapshotNotFound: the principal has no such snapshot to start from.
             NoCapacity: as many as allowed exist.
             QuotaReached: the principal has as many, or had them for as long, as it may.
-            Unsupported: this host gives no sandbox an image.
+            Unsupported: this host gives no sandbox an image, or cannot hold a limit.
             DriverUnavailable: the host refused.
         """
         principal.require(Scope.SANDBOXES)
@@ -150,7 +150,9 @@ class SandboxService:
             Gone: it was deleted.
             Conflict: another sandbox of the principal has the name, or a command the port of the proxy.
             Forbidden: models are to be reached from inside, and the principal may not use them itself.
-            Invalid: a time is over the server's.
+            Invalid: a time or a limit is over the server's, or cannot be changed while it lives.
+            LimitInUse: it uses more than that.
+            Unsupported: this host cannot hold a limit, or cannot change it.
             SandboxFailed: it died.
         """
         sandbox = self.get(principal, sandbox_id)

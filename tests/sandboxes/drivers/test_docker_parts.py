@@ -50,9 +50,9 @@ def test_a_container_has_no_privilege_no_network_and_nothing_of_the_host() -> No
 
 def test_limits_reach_the_engine() -> None:
     spec = SandboxSpec(
-        limits=Limits(cpus=1.5, memory_bytes=64 * MIB, disk_bytes=16 * MIB, pids=9, open_files=99)
+        limits=Limits(cpus=1.5, cpuset="0", memory_bytes=64 * MIB, disk_bytes=16 * MIB, pids=9, open_files=99)
     )
-    made = config(DockerSettings(cpuset_cpus="0"), spec)
+    made = config(spec=spec)
     assert (made["NanoCpus"], made["Memory"], made["MemorySwap"]) == (1_500_000_000, 80 * MIB, 80 * MIB)
     assert (made["PidsLimit"], made["CpusetCpus"]) == (9, "0")
     assert {"Name": "nofile", "Soft": 99, "Hard": 99} in made["Ulimits"]  # type: ignore[operator]

@@ -1,6 +1,7 @@
 """The bubblewrap driver."""
 
 import os
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
@@ -21,6 +22,7 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm, WarmPool
 from lm_sandbox.sandboxes.inside import cgroups
 from lm_sandbox.sandboxes.inside.launch import Launcher, Recovery
 from lm_sandbox.sandboxes.inside.neighbourhood import Neighbourhood
+from lm_sandbox.sandboxes.limits import Limits
 
 
 class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
@@ -102,6 +104,13 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
         self._sandboxes[sandbox] = made
         await self._succession.hand_down(sandbox, made, spec)
         return made.enforced
+
+    async def limit(self, sandbox: SandboxId, limits: Limits) -> Mapping[str, str]:
+        """Changes what a living sandbox may use, for this server and the next one."""
+        made = self._find(sandbox)
+        await made.limit(limits)
+        await self._succession.hand_down(sandbox, made, SandboxSpec(limits=limits, env=made.env))
+        return made.enforced.limits
 
     async def adopt(self) -> list[Adopted]:
         """Takes over what a killed server has left; what ran there without a name is ended."""

@@ -24,6 +24,7 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
     system_arguments,
 )
 from lm_sandbox.sandboxes.drivers.bubblewrap.checks import ONLY_ROOT, bwrap_version
+from lm_sandbox.sandboxes.drivers.bubblewrap.holding import require_cores
 from lm_sandbox.sandboxes.drivers.bubblewrap.layered import LayeredSandbox, Written
 from lm_sandbox.sandboxes.drivers.bubblewrap.layers import STORAGE, open_storage
 from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox, Holding
@@ -166,6 +167,7 @@ class Maker:
         """Yields what a sandbox is made as, and undoes it where that fails."""
         group = self._group(sandbox)
         try:
+            require_cores(spec.limits, group.cores if group is not None and spec.limits.cpuset else "")
             if group is not None:
                 group.create(spec.limits)
             yield Lodging(sandbox, spec, uid, group)

@@ -75,7 +75,9 @@ def container_config(
         "Labels": {RUN_LABEL: run, SANDBOX_LABEL: sandbox},
         "HostConfig": {
             **_isolation(settings),
-            **_resources(spec.limits, settings),
+            **resources(spec.limits),
+            "Ulimits": _ulimits(spec.limits),
+            "DeviceRequests": _gpus(settings.gpus),
             "Tmpfs": _tmpfs(spec.limits.disk_bytes, image.volumes),
         },
     }
@@ -105,7 +107,8 @@ def _isolation(settings: DockerSettings) -> dict[str, Any]:
     }
 
 
-def _resources(limits: Limits, settings: DockerSettings) -> dict[str, Any]:
+def resources(limits: Limits) -> dict[str, Any]:
+    """Returns what can be changed while a container lives: the body of `POST /containers/{id}/update`."""
     # The writable tmpfs is charged to memory, so its size is added.
     memory = limits.memory_bytes + limits.disk_bytes
     return {
@@ -114,10 +117,12 @@ def _resources(limits: Limits, settings: DockerSettings) -> dict[str, Any]:
         # The sum of memory and swap: no swap.
         "MemorySwap": memory,
         "PidsLimit": limits.pids,
-        "CpusetCpus": settings.cpuset_cpus,
-        "Ulimits": [{"Name": name, "Soft": value, "Hard": value} for name, value in rlimits(limits).items()],
-        "DeviceRequests": _gpus(settings.gpus),
+        "CpusetCpus": limits.cpuset,
     }
+
+
+def _ulimits(limits: Limits) -> list[dict[str, Any]]:
+    return [{"Name": name, "Soft": value, "Hard": value} for name, value in rlimits(limits).items()]
 
 
 def rlimits(limits: Limits) -> Mapping[str, int]:
