@@ -34,13 +34,16 @@ def create_sandbox(  # noqa: PLR0913, PLR0917 - each is an option
     memory_mib: Memory = None,
     pids: Pids = None,
     disk_mib: Annotated[int | None, typer.Option("--disk-mib", help="Writable bytes, in MiB.")] = None,
+    gpus: Annotated[
+        str | None, typer.Option(help="How many GPUs, or which: their UUIDs, separated by commas.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a sandbox and print its id."""
     from lm_sandbox.cli.sandbox import create_sandbox as create  # noqa: PLC0415
 
     limits = _given(cpus=cpus, cpuset=cpuset, memory_mib=memory_mib, pids=pids, disk_mib=disk_mib)
-    body = _given(name=name, snapshot=snapshot, image=image, limits=limits or None)
+    body = _given(name=name, snapshot=snapshot, image=image, limits=limits or None, gpus=_gpus(gpus))
     finish(partial(create, load_settings(), body, as_json=as_json))
 
 
@@ -120,3 +123,7 @@ def _act(name: str, action: str) -> None:
 
 def _given(**options: object) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value is not None}
+
+
+def _gpus(text: str | None) -> int | list[str] | None:
+    return text if text is None else int(text) if text.isdecimal() else text.split(",")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from lm_sandbox.config.sandboxes import SandboxSettings
 from lm_sandbox.identity.shares import Shares
 from lm_sandbox.sandboxes.driver import SandboxDriver
+from lm_sandbox.sandboxes.gpus import Gpus
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.registry import SandboxRegistry
 from lm_sandbox.sandboxes.sandbox_store import SandboxStore
@@ -24,6 +25,7 @@ class Fleet:
         networks: Their ways out.
         witness: Tells of what happens in them.
         shares: How much each principal takes.
+        gpus: Lent to those that ask.
         clock: Seconds that only go up.
     """
 
@@ -34,4 +36,5 @@ class Fleet:
     networks: Networks
     witness: Witness
     shares: Shares
+    gpus: Gpus
     clock: Callable[[], float]

@@ -36,11 +36,14 @@ class Making:
         origin = await self._snapshots.find(principal, new.snapshot) if new.snapshot else None
         if origin is not None and new.image is None:
             new = replace(new, image=origin.image)
+        gpus = await fleet.gpus.choose(new.gpus)
         sandbox = fleet.registry.add(principal, new)
         with fleet.witness.making(principal, sandbox):
             try:
                 sandbox.limits = limits
-                spec = SandboxSpec(limits=limits, env=dict(new.env), image=new.image)
+                await fleet.gpus.take(gpus)
+                sandbox.gpus = gpus
+                spec = SandboxSpec(limits=limits, env=dict(new.env), image=new.image, gpus=gpus)
                 sandbox.enforced = await fleet.driver.create(sandbox.id, spec)
                 if origin is not None:
                     await fleet.driver.load(sandbox.id, self._snapshots.folder(origin.id))
@@ -53,6 +56,7 @@ class Making:
                 with anyio.CancelScope(shield=True):
                     await fleet.networks.close(sandbox.id)
                     await fleet.driver.destroy(sandbox.id)
+                fleet.gpus.give_back(sandbox.gpus)
                 raise
         return sandbox
 
@@ -65,6 +69,7 @@ class Making:
         with anyio.CancelScope(shield=True):
             await fleet.networks.close(sandbox.id)
             await fleet.driver.destroy(sandbox.id)
+            fleet.gpus.give_back(sandbox.gpus)
             await fleet.records.remove(sandbox.id)
             await fleet.shares.charge_seconds(sandbox.owner, sandbox.take_seconds(fleet.clock()) + 1)
         await sandbox.close_books()

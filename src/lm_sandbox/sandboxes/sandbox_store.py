@@ -8,6 +8,7 @@ from sqlalchemy import Column, String, Table, Text, delete, insert, select, upda
 
 from lm_sandbox.sandboxes.egress import EgressPolicy
 from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.nvidia import GpuDevice
 from lm_sandbox.sandboxes.sandbox import Lifetime, Sandbox, SandboxState
 from lm_sandbox.sandboxes.serving_process import this_server
 from lm_sandbox.storage.database import Database
@@ -36,6 +37,7 @@ class SandboxRecord(BaseModel):
         state: Where it is in its life.
         image: What was asked for as its root file system.
         limits: What it may use.
+        gpus: Those that are lent to it.
         server: The process that has it.
     """
 
@@ -50,6 +52,7 @@ class SandboxRecord(BaseModel):
     state: SandboxState
     image: str | None = None
     limits: Limits = Limits()
+    gpus: tuple[GpuDevice, ...] = ()
     server: str
 
     @classmethod

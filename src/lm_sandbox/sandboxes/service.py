@@ -21,6 +21,7 @@ from lm_sandbox.sandboxes.driver import RunState, SandboxDriver, Stats
 from lm_sandbox.sandboxes.events import Events
 from lm_sandbox.sandboxes.files import SandboxFiles
 from lm_sandbox.sandboxes.fleet import Fleet
+from lm_sandbox.sandboxes.gpus import Gpus
 from lm_sandbox.sandboxes.limits import Limits
 from lm_sandbox.sandboxes.making import Making
 from lm_sandbox.sandboxes.network import Networks
@@ -48,6 +49,7 @@ class SandboxService:
         networks: Their ways out.
         tell: Hears what happens.
         shares: How much each principal takes.
+        gpus: Lent to those that ask.
         clock: Seconds that only go up.
     """
 
@@ -62,6 +64,7 @@ class SandboxService:
         networks: Networks | None = None,
         tell: Tell = unheard,
         shares: Shares | None = None,
+        gpus: Gpus | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         networks = networks or Networks(driver)
@@ -69,7 +72,8 @@ class SandboxService:
         self.runner = CommandRunner(driver, networks, settings)
         witness = Witness(tell, driver.name, self.runner)
         shares = shares or Shares()
-        self._fleet = Fleet(driver, settings, registry, records, networks, witness, shares, clock)
+        gpus = gpus or Gpus(settings)
+        self._fleet = Fleet(driver, settings, registry, records, networks, witness, shares, gpus, clock)
         self._spool = spool
         self._making = Making(self._fleet, snapshots)
         self._changing = Changing(self._fleet)
@@ -91,6 +95,7 @@ class SandboxService:
             tasks = await exits.enter_async_context(anyio.create_task_group())
             exits.callback(tasks.cancel_scope.cancel)
             self._work.own(tasks)
+            self._fleet.gpus.own(tasks)
             await self._upkeep.recover()
             tasks.start_soon(self._upkeep.reap_for_ever)
             self._exits = exits.pop_all()
@@ -107,9 +112,9 @@ class SandboxService:
             Conflict: the principal has one of this name, or the snapshot is of another image.
             Invalid: a limit is over the server's, a secret cannot be used, or there is no such image.
             SnapshotNotFound: the principal has no such snapshot to start from.
-            NoCapacity: as many as allowed exist.
+            NoCapacity: as many as allowed exist, or a model on a GPU is still answering.
             QuotaReached: the principal has as many, or had them for as long, as it may.
-            Unsupported: this host gives no sandbox an image, or cannot hold a limit.
+            Unsupported: this host gives no sandbox an image, has no GPU, or cannot hold a limit.
             DriverUnavailable: the host refused.
         """
         principal.require(Scope.SANDBOXES)

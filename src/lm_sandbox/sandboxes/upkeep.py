@@ -45,6 +45,9 @@ class Upkeep:
             for command in found.running:
                 self._work.watch(found.sandbox, command, ExitStack())
             if found.alive:
+                # It has them: no model may take them, which is the case as none is loaded yet.
+                with suppress(LmSandboxError):
+                    await fleet.gpus.take(found.sandbox.gpus)
                 with suppress(LmSandboxError):
                     await set_egress(fleet.networks, found.owner, found.sandbox, found.egress)
         known = {record.id for record in await fleet.records.all()}

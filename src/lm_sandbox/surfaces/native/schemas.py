@@ -19,6 +19,7 @@ EnvValue = Annotated[str, Field(max_length=32_768, pattern=r"^[^\x00]*$")]
 Env = Annotated[dict[EnvName, EnvValue], Field(max_length=256)]
 ABOUT_USER = "`root` is root of the sandbox only, which must have an image"
 Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86400, allow_inf_nan=False)]
+GpuName = Annotated[str, Field(pattern=r"^([0-9]{1,3}|GPU-[0-9a-zA-Z-]{1,60})$")]
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
     Field(max_length=16),
@@ -121,6 +122,11 @@ class SandboxCreate(Body):
         description="for domains that egress allows; a command finds a placeholder in the variable",
     )
 
+    gpus: Annotated[int, Field(ge=0, le=64)] | Annotated[list[GpuName], Field(max_length=64)] = Field(
+        0,
+        description="how many GPUs, or which, by UUID or number; the server lends none unless it is told to",
+    )
+
     def to_new(self, default: Limits) -> NewSandbox:
         """Returns what the service takes."""
         return NewSandbox(
@@ -133,6 +139,7 @@ class SandboxCreate(Body):
             lifetime=Lifetime(self.idle_timeout_s, self.max_age_s),
             egress=self.egress.to_policy(),
             secrets=tuple(secret.to_secret() for secret in self.secrets),
+            gpus=self.gpus if isinstance(self.gpus, int) else tuple(self.gpus),
         )
 
 
@@ -171,6 +178,7 @@ class EnforcedOut(BaseModel):
     limits: dict[str, str]
     isolation: str
     entry: str
+    gpus: list[str] = Field(description="the UUIDs of the GPUs that are in it")
 
 
 class SandboxOut(BaseModel):
@@ -215,6 +223,7 @@ class SandboxOut(BaseModel):
                 limits=dict(enforced.limits),
                 isolation=enforced.isolation,
                 entry=enforced.entry,
+                gpus=list(enforced.gpus),
             ),
         )
 

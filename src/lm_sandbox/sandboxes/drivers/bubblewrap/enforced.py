@@ -2,16 +2,16 @@
 
 import os
 
-from lm_sandbox.sandboxes.driver import Enforced
+from lm_sandbox.sandboxes.driver import Enforced, SandboxSpec
 from lm_sandbox.sandboxes.inside.cgroups import Group
 from lm_sandbox.sandboxes.limits import MIB, Limits
 
 
-def describe(limits: Limits, *, uid: int | None, group: Group | None) -> Enforced:
+def describe(spec: SandboxSpec, *, uid: int | None, group: Group | None) -> Enforced:
     """Tells what is set up, and by what each limit is held.
 
     Args:
-        limits: What was set.
+        spec: What it was made from.
         uid: The sandbox's own host user id, or None for the server's.
         group: Its cgroups, or None where rlimits stand in.
     """
@@ -21,7 +21,8 @@ def describe(limits: Limits, *, uid: int | None, group: Group | None) -> Enforce
         host_uid=os.geteuid() if uid is None else uid,
         network="none",
         seccomp=True,
-        limits=describe_limits(limits, own_user=uid is not None, group=group),
+        limits=describe_limits(spec.limits, own_user=uid is not None, group=group),
+        gpus=tuple(gpu.id for gpu in spec.gpus),
     )
 
 

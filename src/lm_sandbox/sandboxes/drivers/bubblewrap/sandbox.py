@@ -48,7 +48,7 @@ class BubblewrapSandbox(Occupied):
 
     Attributes:
         uid: Its host user, or None for the server's own.
-        limits: What it may use.
+        spec: What it is made from, with the limits that it has now.
         enforced: What holds it.
         holding: The same, by its handles.
         identity: What a command in it becomes.
@@ -74,8 +74,8 @@ class BubblewrapSandbox(Occupied):
     ) -> None:
         self.uid = holding.uid
         self._label = label
-        self.limits = spec.limits
-        self.enforced = describe(spec.limits, uid=holding.uid, group=holding.group)
+        self.spec = spec
+        self.enforced = describe(spec, uid=holding.uid, group=holding.group)
         self.holding = holding
         premises = Premises(
             init=holding.init,
@@ -93,7 +93,7 @@ class BubblewrapSandbox(Occupied):
 
     async def limit(self, limits: Limits) -> None:
         """Lets it use more or less; raises as `SandboxDriver.limit` does."""
-        group, before = self.holding.group, self.limits
+        group, before = self.holding.group, self.spec.limits
         require_held(limits, changed(before, limits), group)
         async with self.making_room(limits) as held:
             try:
@@ -102,7 +102,7 @@ class BubblewrapSandbox(Occupied):
                 if error.errno == errno.EBUSY:
                     raise LimitInUse("The sandbox uses more memory than that.") from error
                 raise Unsupported(f"The kernel refused the limits: {error.strerror}.") from error
-        self.limits = limits
+        self.spec = replace(self.spec, limits=limits)
         told = describe_limits(limits, own_user=self.uid is not None, group=group)
         self.enforced = replace(self.enforced, limits=told)
 

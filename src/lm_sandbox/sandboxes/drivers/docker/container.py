@@ -17,6 +17,7 @@ from lm_sandbox.sandboxes.inside.layout import (
     WORKSPACE,
 )
 from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.nvidia import GpuDevice
 
 DEFAULT_IMAGE = "debian:bookworm-slim"
 HOSTNAME = "sandbox"
@@ -77,7 +78,7 @@ def container_config(
             **_isolation(settings),
             **resources(spec.limits),
             "Ulimits": _ulimits(spec.limits),
-            "DeviceRequests": _gpus(settings.gpus),
+            "DeviceRequests": _gpus(spec.gpus),
             "Tmpfs": _tmpfs(spec.limits.disk_bytes, image.volumes),
         },
     }
@@ -130,11 +131,14 @@ def rlimits(limits: Limits) -> Mapping[str, int]:
     return {"nofile": limits.open_files, "core": 0, "memlock": LOCKED_BYTES, "msgqueue": 0}
 
 
-def _gpus(gpus: tuple[str, ...]) -> list[dict[str, Any]]:
-    if not gpus:
-        return []
-    which: dict[str, Any] = {"Count": -1} if gpus == ("all",) else {"DeviceIDs": list(gpus)}
-    return [{"Driver": "nvidia", "Capabilities": [["gpu"]], **which}]
+def _gpus(gpus: Iterable[GpuDevice]) -> list[dict[str, Any]]:
+    """Asks the NVIDIA Container Toolkit for them, with what is for computing and nothing for screens."""
+    ids = [gpu.id for gpu in gpus]
+    return (
+        [{"Driver": "nvidia", "DeviceIDs": ids, "Capabilities": [["gpu", "compute", "utility"]]}]
+        if ids
+        else []
+    )
 
 
 def _tmpfs(disk_bytes: int, volumes: Iterable[str]) -> dict[str, str]:

@@ -143,7 +143,7 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
         held = Held(container.resources, confinement, self._kind, self._info.cgroup_version, entry)
         if not held.complete:
             raise DriverUnavailable(UNSAFE)
-        return describe(spec.limits, held)
+        return describe(spec, held)
 
     async def _sweep(self) -> None:
         for path in all_runs(self._runs):

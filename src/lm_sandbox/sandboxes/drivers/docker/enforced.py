@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lm_sandbox.sandboxes.driver import Enforced
+from lm_sandbox.sandboxes.driver import Enforced, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Resources
 from lm_sandbox.sandboxes.drivers.docker.confinement import Confinement
 from lm_sandbox.sandboxes.drivers.docker.runtimes import RuntimeKind
@@ -35,7 +35,7 @@ class Held:
         return confined and bool(self.kept.memory and self.kept.pids)
 
 
-def describe(limits: Limits, held: Held) -> Enforced:
+def describe(spec: SandboxSpec, held: Held) -> Enforced:
     """Tells what is set up, and by what each limit is held."""
     runtime = held.runtime
     isolation = "a kernel of its own" if runtime.own_kernel else "namespaces"
@@ -45,9 +45,10 @@ def describe(limits: Limits, held: Held) -> Enforced:
         host_uid=held.confinement.uid,
         network="none",
         seccomp=held.confinement.seccomp,
-        limits=describe_limits(limits, held.kept, held.cgroup_version),
+        limits=describe_limits(spec.limits, held.kept, held.cgroup_version),
         isolation=f"{isolation} ({runtime.name})",
         entry=held.entry,
+        gpus=tuple(gpu.id for gpu in spec.gpus),
     )
 
 
