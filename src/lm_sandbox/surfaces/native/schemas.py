@@ -12,6 +12,7 @@ from lm_sandbox.sandboxes.sandbox import Change, Lifetime, NewSandbox, Sandbox, 
 from lm_sandbox.sandboxes.secrets import MOST_SECRETS, DomainSecret
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+Id = Annotated[str, Field(max_length=64, pattern=r"^[^\x00]*$")]
 Folder = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w][\w .:@-]*$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
@@ -109,7 +110,7 @@ class SandboxCreate(Body):
     env: Env = Field(default_factory=dict, description="variables of every command")
     metadata: Metadata = Field(default_factory=dict, description="kept and given back")
     limits: LimitsBody | None = None
-    snapshot: str | None = Field(None, description="the snapshot whose files it starts with")
+    snapshot: Id | None = Field(None, description="the snapshot whose files it starts with")
     image: Annotated[Text, Field(max_length=512)] | None = Field(
         None, description="its root file system, by name; a snapshot brings its own"
     )
