@@ -15,11 +15,12 @@ from tests.surfaces.test_limits import app_with, bearer
 
 pytestmark = pytest.mark.anyio
 LONG = "n" * 4096
-BODIES = [
+VALUES: tuple[object, ...] = (0, -1, 10**30, "many", [])
+BODIES: list[tuple[str, str]] = [
     *(
         (json.dumps({"limits": {name: value}}), f"limits.{name}")
         for name in ("cpus", "memory_mib", "pids", "disk_mib", "open_files")
-        for value in (0, -1, 10**30, "many", [])
+        for value in VALUES
     ),
     ('{"limits": {"cpus": Infinity}}', "limits.cpus"),
     ('{"limits": {"cpus": NaN}}', "limits.cpus"),
