@@ -24,7 +24,9 @@ from lm_sandbox.identity.shares import Shares
 from lm_sandbox.identity.signing_keys import SigningKeys
 from lm_sandbox.identity.tokens import Tokens
 from lm_sandbox.models.client import ChatClient
+from lm_sandbox.models.gpu_leases import GpuLeases
 from lm_sandbox.parts import build_driver, build_images, build_registry, local_key, open_rates, open_traces
+from lm_sandbox.sandboxes.gpus import Gpus
 from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.ports import Ports
@@ -91,7 +93,8 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
         shares = Shares(rates)
         configured = settings.api_key.get_secret_value() if settings.api_key else None
         await local_key(settings).ensure(key_store, configured)
-        registry = await exits.enter_async_context(build_registry(settings, tell=tell))
+        leases = GpuLeases()
+        registry = await exits.enter_async_context(build_registry(settings, leases, tell))
         client = await exits.enter_async_context(ChatClient())
         most_bytes = settings.sandbox.snapshots_mib * MIB
         store = SnapshotStore(database, settings.data_dir / "snapshots", most_bytes)
@@ -105,7 +108,15 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
         networks = Networks(driver, keys=key_store.lent, models=transport, tell=tell)
         records = SandboxStore(database)
         service = SandboxService(
-            driver, settings.sandbox, store, records, spool, networks=networks, tell=tell, shares=shares
+            driver,
+            settings.sandbox,
+            store,
+            records,
+            spool,
+            networks=networks,
+            tell=tell,
+            shares=shares,
+            gpus=Gpus(settings.sandbox, leases),
         )
         service = await exits.enter_async_context(service)
         runs = await exits.enter_async_context(RunStore(database, settings.agent.runs_kept_days))
