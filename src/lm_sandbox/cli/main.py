@@ -1,6 +1,7 @@
 """The command line: parses, calls one function, turns errors into messages."""
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -113,6 +114,19 @@ def verify(as_json: AsJson = False) -> None:
 
     enter_scope()
     finish(partial(report, load_settings(), as_json=as_json))
+
+
+@app.command("engine-proxy")
+def engine_proxy(
+    listen: Annotated[Path, typer.Option(help="The socket that the server is given.")],
+    name: Annotated[
+        str, typer.Option(help="The server's name; it sees what was made under this name only.")
+    ] = "lm-sandbox",
+) -> None:
+    """Let a server use the Docker engine of docker.socket for sandboxes, and for nothing else."""
+    from lm_sandbox.cli.engine_proxy import serve_engine  # noqa: PLC0415
+
+    finish(partial(serve_engine, load_settings(), listen, name))
 
 
 SandboxName = Annotated[str, typer.Argument(help="Its id or its name.")]
