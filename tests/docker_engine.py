@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -49,6 +50,33 @@ def docker_engine() -> Iterator[Path]:
             if not _answers(folder / "docker.sock"):
                 _start(folder)
         yield folder / "docker.sock"
+
+
+@pytest.fixture(scope="session")
+def proxied_engine(docker_engine: Path) -> Iterator[Path]:
+    """A socket on which `lm-sandbox engine-proxy` serves that engine, with the runtime `unknown`."""
+    with tempfile.TemporaryDirectory(prefix="lm-sandbox-proxy-") as folder:
+        listen = Path(folder) / "engine.sock"
+        with engine_proxy(docker_engine, listen, LM_SANDBOX_DOCKER__RUNTIME="unknown"):
+            yield listen
+
+
+@contextmanager
+def engine_proxy(engine: Path, listen: Path, **env: str) -> Iterator[None]:
+    """Runs the program between a server and an engine."""
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("lm-sandbox"), "engine-proxy", "--listen", str(listen)],
+        env={**os.environ, "LM_SANDBOX_DOCKER__SOCKET": str(engine), **env},
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        assert b"is served" in process.stdout.readline()
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=START_S)
+        assert process.returncode == 0
 
 
 def _lacking() -> str | None:
