@@ -57,7 +57,7 @@ LABEL org.opencontainers.image.title="lm-sandbox" \
 RUN groupadd --gid 10001 lm-sandbox \
     && useradd --uid 10001 --gid 10001 --home-dir /var/lib/lm-sandbox --no-create-home --shell /usr/sbin/nologin lm-sandbox \
     && install -d -o 10001 -g 10001 -m 0700 /var/lib/lm-sandbox \
-    && install -d -o 10001 -g 10001 -m 0750 /run/lm-sandbox
+    && install -d -o 10001 -g 10001 -m 0770 /run/lm-sandbox
 COPY --from=installed /opt/lm-sandbox /opt/lm-sandbox
 ENV PATH=/opt/lm-sandbox/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     HOME=/var/lib/lm-sandbox \
