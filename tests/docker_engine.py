@@ -20,13 +20,16 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lm-s
 IMAGE_TAR = CACHE / "test-image-bookworm-3.tar"
 START_S = 60
 # Ends the engine when nobody holds the lock any more, however the workers ended. Its mounts are in a
-# namespace of their own and go with it.
+# namespace of their own and go with it; networks are the host's, and are removed before.
 SUPERVISOR = """
 exec 9<"$1/users"
 unshare --mount --propagation slave dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" \
     --host "unix://$1/docker.sock" --config-file "$1/daemon.json" --cgroup-parent "/$2" --bridge none \
     --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false &
 flock --exclusive 9
+docker="docker --host unix://$1/docker.sock"
+$docker rm --force $($docker ps --all --quiet)
+$docker network prune --force
 kill $!
 wait $!
 find /sys/fs/cgroup -depth -type d -path "*/$2*" -exec rmdir {} +
