@@ -15,7 +15,8 @@ RUN apt-get update -qq \
         python3 python3-pip python3-venv tar unzip vim-tiny xz-utils zip >/dev/null \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log
 # Commands run as this user. Ubuntu's images have another one of its number.
-RUN if name=$(getent passwd 1000 | cut -d: -f1) && [ -n "$name" ] && [ "$name" != sandbox ]; then userdel --remove "$name"; fi \
+RUN name=$(id -un 1000 2>/dev/null || echo sandbox) \
+    && if [ "$name" != sandbox ]; then userdel --remove "$name"; fi \
     && { id -u sandbox >/dev/null 2>&1 || useradd --uid 1000 --home-dir /home/sandbox --shell /bin/bash sandbox; } \
     && install -d -o 1000 -g 1000 /home/sandbox /workspace
 LABEL org.opencontainers.image.title="lm-docker" \

@@ -16,7 +16,7 @@ RUN apt-get update -qq \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log
 
 FROM python AS locked
-# hadolint ignore=DL3008
+# hadolint ignore=DL3008,DL3009
 RUN apt-get update -qq \
     && apt-get install -qq --yes --no-install-recommends binutils python3-venv >/dev/null \
     && python3 -m venv /opt/tools \
