@@ -119,6 +119,19 @@ def verify(as_json: AsJson = False) -> None:
     finish(partial(report, load_settings(), as_json=as_json))
 
 
+@app.command("engine-proxy")
+def engine_proxy(
+    listen: Annotated[Path, typer.Option(help="The socket that the server is given.")],
+    name: Annotated[
+        str, typer.Option(help="The server's name; it sees what was made under this name only.")
+    ] = "lm-sandbox",
+) -> None:
+    """Let a server use the Docker engine of docker.socket for sandboxes, and for nothing else."""
+    from lm_sandbox.cli.engine_proxy import serve_engine  # noqa: PLC0415
+
+    finish(partial(serve_engine, load_settings(), listen, name))
+
+
 @app.command()
 def top(
     every_s: Annotated[float, typer.Option("--every", min=0.2, help="Seconds between two looks.")] = 2.0,
