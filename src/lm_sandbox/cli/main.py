@@ -13,6 +13,7 @@ from lm_sandbox.cli.model_verbs import MODELS
 from lm_sandbox.cli.program import AsJson, finish, load_settings
 from lm_sandbox.cli.run_verbs import RUNS
 from lm_sandbox.cli.scope import enter_scope
+from lm_sandbox.cli.user_verbs import USERS
 
 app = typer.Typer(
     help="Gives local language models a computer: models and isolated sandboxes behind one API.",
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 sandbox = typer.Typer(help="Sandboxes of the server that runs here.", no_args_is_help=True)
 app.add_typer(KEYS, name="keys")
+app.add_typer(USERS, name="users")
 app.add_typer(sandbox, name="sandbox")
 app.add_typer(IMAGES, name="images")
 app.add_typer(MODELS, name="models")

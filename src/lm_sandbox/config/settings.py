@@ -17,7 +17,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from lm_sandbox.config.access import LimitSettings, QuotaSettings, TokenSettings
+from lm_sandbox.config.access import (
+    IssuerName,
+    LimitSettings,
+    OidcSettings,
+    PasswordSettings,
+    QuotaSettings,
+    TokenSettings,
+)
 from lm_sandbox.config.agent import AgentSettings
 from lm_sandbox.config.insight import AuditSettings, LogSettings, MetricsSettings
 from lm_sandbox.config.models import EngineName, EngineSettings, LlamaCppSettings, UpstreamSettings
@@ -77,7 +84,9 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     limits: LimitSettings = LimitSettings()
     quotas: QuotaSettings = QuotaSettings()
+    passwords: PasswordSettings = PasswordSettings()
     tokens: TokenSettings = TokenSettings()
+    oidc: dict[IssuerName, OidcSettings] = Field({}, description="issuers whose tokens count here, by name")
 
     @model_validator(mode="after")
     def _has_both_of_tls(self) -> Self:
