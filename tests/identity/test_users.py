@@ -227,24 +227,24 @@ async def test_refresh_tokens_are_kept_as_hashes(house: House, database: Databas
 NEW = "quite another password"
 
 
-async def disabled(house: House, caller: Principal, grant: Grant) -> None:
+async def disabled(house: House, caller: Principal, _: Grant) -> None:
     await house.sign_in.change(caller.id, UserChange(disabled=True))
 
 
-async def deleted(house: House, caller: Principal, grant: Grant) -> None:
+async def deleted(house: House, caller: Principal, _: Grant) -> None:
     await house.users.delete(caller.id)
     house.tokens.forget()
 
 
-async def given_a_password(house: House, caller: Principal, grant: Grant) -> None:
+async def given_a_password(house: House, caller: Principal, _: Grant) -> None:
     await house.sign_in.set_password(caller.id, NEW)
 
 
-async def changing_the_password(house: House, caller: Principal, grant: Grant) -> None:
+async def changing_the_password(house: House, caller: Principal, _: Grant) -> None:
     await house.sign_in.change_password(caller, PASSWORD, NEW, HOME)
 
 
-async def logged_out(house: House, caller: Principal, grant: Grant) -> None:
+async def logged_out(house: House, _: Principal, grant: Grant) -> None:
     await house.sign_in.revoke(grant.refresh)
 
 

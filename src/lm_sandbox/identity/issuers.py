@@ -52,7 +52,7 @@ class Issuer:
             header = jwt.get_unverified_header(token)
             algorithm = header.get("alg")
             kind = str(header.get("typ", "")).lower()
-            if algorithm not in self._settings.algorithms or kind not in KINDS:
+            if algorithm not in self._settings.algorithms or kind not in KINDS or "crit" in header:
                 raise jwt.InvalidTokenError("of another kind")
             found = await self._keys.find(str(header.get("kid", "")))
             if found is None or found.algorithm not in {None, algorithm}:
