@@ -135,9 +135,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/v1/conversations"): Row(M),
     ("GET", CONVERSATION): Row(M, owned=True),
     ("POST", CONVERSATION): Row(M, json={"metadata": {}}, owned=True),
-    ("POST", f"{CONVERSATION}/items"): Row(
-        M, json={"items": [{"role": "user", "content": "x"}]}, owned=True
-    ),
+    ("POST", f"{CONVERSATION}/items"): Row(M, json={"items": [{"role": "user", "content": "x"}]}, owned=True),
     ("GET", f"{CONVERSATION}/items"): Row(M, owned=True),
     ("GET", CONVERSATION + "/items/{item_id}"): Row(M, owned=True),
     ("DELETE", CONVERSATION + "/items/{item_id}"): Row(M, owned=True),
