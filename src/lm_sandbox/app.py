@@ -8,6 +8,7 @@ import anyio
 from fastapi import FastAPI
 
 from lm_sandbox.agent.background import BackgroundRuns
+from lm_sandbox.agent.conversation_store import ConversationStore
 from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.agent.run_store import RunStore
@@ -135,6 +136,7 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
             chat=client,
             agent=AgentLoop(registry, client, service, settings.agent, shares, tell=tell),
             conversations=conversations,
+            kept_conversations=ConversationStore(database, settings.agent.runs_kept_days),
             runs=runs,
             background=background,
             uploads=await exits.enter_async_context(handed_in),

@@ -38,7 +38,7 @@ from lm_sandbox.surfaces.native import (
     users,
 )
 from lm_sandbox.surfaces.ollama import embedding, generating, library
-from lm_sandbox.surfaces.openai import chat, models, plain
+from lm_sandbox.surfaces.openai import chat, conversations, models, plain
 from lm_sandbox.surfaces.openai import files as uploads
 from lm_sandbox.surfaces.openai.containers import files as container_files
 from lm_sandbox.surfaces.openai.containers import routes as containers
@@ -54,7 +54,7 @@ FORM_BYTES = 1024 * 1024
 DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
 
 
-MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER, plain.ROUTER)
+MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, conversations.ROUTER, models.ROUTER, plain.ROUTER)
 
 
 ROUTERS = (
