@@ -200,7 +200,7 @@ def test_the_address_of_a_client_is_what_is_counted_and_recorded(front: Front) -
     with front.client("127.0.0.3") as http:
         assert http.get("/v1/sandboxes").status_code == 200
         records = told(http.get("/v1/audit", params={"kind": "key.refused"}))["data"]
-    assert {record["address"] for record in records} == {"127.0.0.2"}
+    assert {record["from"] for record in records} == {"127.0.0.2"}
 
 
 def test_what_is_sent_by_https_is_known_as_that(front: Front) -> None:
@@ -218,7 +218,8 @@ def test_a_killed_process_is_not_asked_and_loses_no_command(front: Front) -> Non
         front.nodes[0].kill()
         for command in commands:
             found = _until_answered(http, command)
-            assert (found["exit_code"], len(found["stdout"].split())) == (0, 50)
+            assert (found["status"], found["exit_code"]) == ("ended", 0), found
+            assert len(found["stdout"].split()) == 50
         # The one that is left takes everything, without a failure in between.
         assert all(http.get("/v1/sandboxes").status_code == 200 for _ in range(50))
         assert run(http, boxes[0], "echo on")["stdout"] == "on\n"

@@ -3,16 +3,19 @@ import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lm_sandbox.sandboxes.commands import CommandRequest, run_command
 from lm_sandbox.sandboxes.output import Stream
 from lm_sandbox.sandboxes.output_log import LoggedChunk, LoggedStream, OutputLog
-from lm_sandbox.sandboxes.process import MovableStream
+from lm_sandbox.sandboxes.process import MovableStream, Process
 from lm_sandbox.surfaces.native.output_events import whole_characters, whole_size
+from tests.sandboxes.fake_driver import Done, Empty
 
 pytestmark = pytest.mark.anyio
 
@@ -58,6 +61,31 @@ async def test_output_that_is_on_its_way_into_the_log_is_not_lost_when_waiting_e
         received = await LoggedStream(Slow(b"the last lines"), log, Stream.STDOUT).receive()
     log.end()
     assert (received, joined(await everything(log))) == (b"the last lines", b"the last lines")
+
+
+class Unseen(Empty):
+    """Has bytes that nobody has looked for in time, as on a machine with too much to do."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        await anyio.sleep_forever()
+        raise AssertionError(max_bytes)
+
+    def receive_nowait(self, max_bytes: int = 65536) -> bytes:
+        data, self._data = self._data[:max_bytes], self._data[max_bytes:]
+        if not data:
+            raise anyio.WouldBlock
+        return data
+
+
+async def test_what_a_program_wrote_is_taken_even_if_nobody_looked_in_time() -> None:
+    process = Done()
+    process.stdout = Unseen(b"x" * 200_000)
+    request = CommandRequest(("x",), timeout_s=10, max_output_bytes=10**6, output_limit_bytes=10**9)
+    result = await run_command("cmd_1", cast("Process", process), request)
+    assert (result.stdout_bytes, result.exit_code) == (200_000, 0)
 
 
 @given(PIECES, st.floats(0, 1))

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import anyio
 
-from lm_sandbox.agent.conversation_store import ConversationStore
+from lm_sandbox.agent.conversation_sandboxes import ConversationSandboxes
 from lm_sandbox.errors import Gone, SandboxNotFound
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.sandboxes.sandbox import Lifetime, NewSandbox, Sandbox
@@ -29,7 +29,7 @@ class Conversations:
         idle_s: How long a conversation that rests keeps its sandbox, in seconds.
     """
 
-    def __init__(self, sandboxes: SandboxService, records: ConversationStore, idle_s: float) -> None:
+    def __init__(self, sandboxes: SandboxService, records: ConversationSandboxes, idle_s: float) -> None:
         self._sandboxes = sandboxes
         self._idle = Lifetime(idle_timeout_s=idle_s)
         self._records = records

@@ -29,7 +29,7 @@ from lm_sandbox.storage.database import backend_of
 FORMAT = 1
 MANIFEST, ROWS, FILES = "manifest.json", "database.jsonl", "files"
 # What ends with the processes that have it.
-LEFT_OUT = frozenset({"sandboxes", "conversations"})
+LEFT_OUT = frozenset({"sandboxes", "conversation_sandboxes"})
 KEPT = {"snapshots": "snapshots", "uploads": "uploads"}
 SECRETS = ("api-key", "api-key.shown", "links.key")
 LOCK = "lock"

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,6 +19,7 @@ from lm_sandbox.app import create_app
 from lm_sandbox.cli.handing_over import hands_over, leave
 from lm_sandbox.cli.inner_server import InnerServer
 from lm_sandbox.cli.patient_http import Connections, patient_http
+from lm_sandbox.cli.profile import start_profile, unprofiled
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import Invalid
 from lm_sandbox.parts import SERVERS, local_key
@@ -29,12 +31,17 @@ BACKLOG = 2048
 LISTENER, LEASH = "LM_SANDBOX_LISTENER", "LM_SANDBOX_LEASH"
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, profile: Path | None = None) -> None:
     """Serves until it is told to stop.
 
+    Args:
+        settings: All of them.
+        profile: Where to write what took the time.
+
     Raises:
-        Invalid: the address cannot be listened on.
+        Invalid: the address cannot be listened on, or the profile not be written.
     """
+    finish = start_profile(profile) if profile else unprofiled
     worker = LISTENER in os.environ
     listener = socket.socket(fileno=int(os.environ[LISTENER])) if worker else listen(settings)
     url = url_of(settings, listener)
@@ -47,7 +54,7 @@ async def serve(settings: Settings) -> None:
         except OSError as error:
             listener.close()
             raise Invalid(f"The TLS files cannot be used: {error.strerror}.", field="tls_cert") from error
-        await _Server(config, app, settings, servers, url).serve([listener])
+        await _Server(config, app, settings, servers, url, finish).serve([listener])
 
 
 def url_of(settings: Settings, listener: socket.socket) -> str:
@@ -78,10 +85,17 @@ def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """Says where it is once it can be used, and takes that back when it ends."""
 
-    def __init__(
-        self, config: uvicorn.Config, app: FastAPI, settings: Settings, servers: Servers, url: str
+    def __init__(  # noqa: PLR0913, PLR0917 - what it serves, and as whom
+        self,
+        config: uvicorn.Config,
+        app: FastAPI,
+        settings: Settings,
+        servers: Servers,
+        url: str,
+        finish: Callable[[], None],
     ) -> None:
         super().__init__(config)
+        self._finish = finish
         self._app = app
         self._settings = settings
         self._servers = servers
@@ -103,11 +117,14 @@ class _Server(uvicorn.Server):
         self._servers.withdraw()
         self.lifespan = _Ending(self.lifespan, self._settle)
         await super().shutdown(sockets)
+        # After this uvicorn lets the signal end the process.
+        self._finish()
 
     async def _settle(self) -> None:
         await self._inner.end()
         interrupted = signal.SIGINT in self._captured_signals
         if not interrupted and hands_over(self._settings, self._servers):
+            self._finish()
             await leave(self._app)
 
 
@@ -141,7 +158,8 @@ def announce(settings: Settings, url: str) -> None:
     key = local_key(settings)
     console.print(f"lm-sandbox serves on [bold]{url}[/] (Swagger: {url}/docs)")
     if settings.api_key is not None:
-        console.print("API key: the one in LM_SANDBOX_API_KEY")
+        source = "LM_SANDBOX_API_KEY" if settings.api_key_file is None else "the file of api_key_file"
+        console.print(f"API key: the one in {source}")
     elif key.first_showing():
         console.print(f"API key: [bold]{key.read()}[/]")
         console.print(f"         shown once; it is kept in {key.path}, 'lm-sandbox keys show' prints it")

@@ -266,6 +266,12 @@ class LoggedStream(OutputStream):
             data = await self._log.move(self._stream, self._source, size)
         return self.receive_nowait(max_bytes) if data is None else data
 
+    async def receive_left(self, max_bytes: int = 65536) -> bytes:
+        """Returns what is there already, by way of the log; raises as `receive_nowait` does."""
+        size = min(self._source.waiting(), max_bytes)
+        data = await self._log.move(self._stream, self._source, size) if size else None
+        return self.receive_nowait(max_bytes) if data is None else data
+
     def receive_nowait(self, max_bytes: int = 65536) -> bytes:
         """Returns what is there already, without the log.
 

@@ -63,6 +63,10 @@ class OutputStream(ByteReceiveStream):
             anyio.ClosedResourceError: this end was closed.
         """
 
+    async def receive_left(self, max_bytes: int = 65536) -> bytes:
+        """Returns what is there already, when nobody waits for more; raises as `receive_nowait` does."""
+        return self.receive_nowait(max_bytes)
+
 
 class MovableStream(OutputStream):
     """What a program writes, where it can go to a file without passing through this process."""
@@ -75,6 +79,10 @@ class MovableStream(OutputStream):
             anyio.EndOfStream: nobody can write any more.
             anyio.ClosedResourceError: this end was closed.
         """
+
+    def waiting(self) -> int:
+        """Tells how many bytes are there already; 0 where that is not known."""
+        return 0
 
     @abstractmethod
     def move(self, fd: int, offset: int, size: int) -> int:

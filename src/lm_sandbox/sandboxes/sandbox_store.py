@@ -23,6 +23,8 @@ from sqlalchemy.exc import IntegrityError
 from lm_sandbox.errors import Conflict
 from lm_sandbox.sandboxes.driver import Enforced
 from lm_sandbox.sandboxes.egress import EgressPolicy
+from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.nvidia import GpuDevice
 from lm_sandbox.sandboxes.sandbox import Lifetime, Sandbox, SandboxState
 from lm_sandbox.storage.database import Database
 from lm_sandbox.storage.schema import METADATA, Moment
@@ -60,6 +62,8 @@ class SandboxRecord(BaseModel):
         state: Where it is in its life.
         image: What was asked for as its root file system.
         enforced: What holds it.
+        limits: What it may use.
+        gpus: Those that are lent to it.
         server: The process that has it.
     """
 
@@ -74,6 +78,8 @@ class SandboxRecord(BaseModel):
     state: SandboxState
     image: str | None = None
     enforced: Enforced | None = None
+    limits: Limits = Limits()
+    gpus: tuple[GpuDevice, ...] = ()
     server: str
 
     @classmethod

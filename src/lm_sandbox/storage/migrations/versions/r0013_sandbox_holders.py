@@ -1,4 +1,4 @@
-"""Which process holds a sandbox, what lists choose by, and the conversations of all processes.
+"""Which process holds a sandbox, what lists choose by, and which one a conversation has.
 
 Revision ID: 0013
 """
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013"
-down_revision = "0007"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
@@ -38,7 +38,7 @@ def upgrade() -> None:
     op.create_index("uq_sandboxes_owner_name", "sandboxes", ["owner", "name"], unique=True)
     op.create_index("ix_sandboxes_server", "sandboxes", ["server"])
     op.create_table(
-        "conversations",
+        "conversation_sandboxes",
         sa.Column("id", sa.String(64), primary_key=True),
         sa.Column("sandbox", sa.String(32), nullable=False),
         sa.Column("used_at", sa.DateTime(timezone=True), nullable=False, index=True),
