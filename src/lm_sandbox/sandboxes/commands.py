@@ -226,7 +226,7 @@ class _Execution:
             with anyio.CancelScope(deadline=self._drained_at()) as scope:
                 self._receives[stream] = scope
                 return await source.receive(READ_BYTES)
-            # On a busy machine the time may be over before anybody has looked; what is there is the program's.
+            # On a busy machine the time may be over before anybody has looked; this is the program's, too.
             with anyio.CancelScope(shield=True):
                 return await source.receive_left(READ_BYTES)
         except (anyio.EndOfStream, anyio.ClosedResourceError, anyio.WouldBlock):
