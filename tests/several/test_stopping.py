@@ -102,6 +102,7 @@ def load(url: str) -> Iterator[Callable[[], tuple[list[str], list[httpx.Response
 
 
 @pytest.mark.anyio
+@pytest.mark.timeout(600)
 async def test_workers_are_started_anew_under_load_one_after_the_other_and_lose_nothing(
     env: dict[str, str],
 ) -> None:
@@ -114,7 +115,7 @@ async def test_workers_are_started_anew_under_load_one_after_the_other_and_lose_
             command = start(http, make(http), COUNTING.replace("0.01", "0.05"))
         with load(server.url) as end:
             process.send_signal(signal.SIGHUP)
-            await eventually(lambda: not before & {pid for _, pid in serving_urls(folder)}, 100)
+            await eventually(lambda: not before & {pid for _, pid in serving_urls(folder)}, 300)
             acknowledged, _ = end()
         with client_of(server.url) as http:
             assert_counted(http, command)

@@ -107,12 +107,14 @@ class Holders:
         servers = self._servers
         if servers is None or not servers.joins:
             return
-        async with servers.taking_over():
-            dead = servers.dead()
-            for found in await self._estate.take_over():
-                await self._succeed(found)
-            for name in dead:
-                servers.remove(name)
+        # Whoever asked for it may go away meanwhile; what was begun is ended all the same.
+        with anyio.CancelScope(shield=True):
+            async with servers.taking_over():
+                dead = servers.dead()
+                for found in await self._estate.take_over():
+                    await self._succeed(found)
+                for name in dead:
+                    servers.remove(name)
 
     async def watch_for_ever(self) -> None:
         """Takes over from each process that dies."""
