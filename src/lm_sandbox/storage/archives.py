@@ -44,9 +44,10 @@ class ArchiveWriter:
         info = self._tar.gettarinfo(path, arcname=name)
         if info is None:
             return  # A socket.
-        for attribute in os.listxattr(path, follow_symlinks=False):
-            value = os.getxattr(path, attribute, follow_symlinks=False)
-            info.pax_headers[XATTR + attribute] = value.decode(errors="surrogateescape")
+        info.pax_headers = {
+            XATTR + name: os.getxattr(path, name, follow_symlinks=False).decode(errors="surrogateescape")
+            for name in os.listxattr(path, follow_symlinks=False)
+        }
         if not info.isreg():
             self._tar.addfile(info)
         else:
