@@ -15,6 +15,7 @@ from lm_sandbox.cli.program import AsJson, finish, load_settings
 from lm_sandbox.cli.run_verbs import RUNS
 from lm_sandbox.cli.sandbox_verbs import SANDBOXES
 from lm_sandbox.cli.scope import enter_scope
+from lm_sandbox.cli.user_verbs import USERS
 
 app = typer.Typer(
     help="Gives local language models a computer: models and isolated sandboxes behind one API.",
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(KEYS, name="keys")
+app.add_typer(USERS, name="users")
 app.add_typer(SANDBOXES, name="sandbox")
 app.add_typer(IMAGES, name="images")
 app.add_typer(MODELS, name="models")

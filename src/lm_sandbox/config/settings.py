@@ -17,7 +17,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from lm_sandbox.config.access import LimitSettings, QuotaSettings, TokenSettings
+from lm_sandbox.config.access import (
+    IssuerName,
+    LimitSettings,
+    OidcSettings,
+    PasswordSettings,
+    QuotaSettings,
+    TokenSettings,
+)
 from lm_sandbox.config.agent import AgentSettings
 from lm_sandbox.config.insight import AuditSettings, LogSettings, MetricsSettings, TraceSettings
 from lm_sandbox.config.models import EngineName, EngineSettings, LlamaCppSettings, UpstreamSettings
@@ -79,7 +86,9 @@ class Settings(BaseSettings):
     traces: TraceSettings = TraceSettings()
     limits: LimitSettings = LimitSettings()
     quotas: QuotaSettings = QuotaSettings()
+    passwords: PasswordSettings = PasswordSettings()
     tokens: TokenSettings = TokenSettings()
+    oidc: dict[IssuerName, OidcSettings] = Field({}, description="issuers whose tokens count here, by name")
 
     @model_validator(mode="before")
     @classmethod
