@@ -127,7 +127,11 @@ class Client(threading.Thread):
 
     def _command(self) -> None:
         box, count = self._random.choice(self._own), self._random.randrange(1, 60)
-        body = {"command": f"for i in $(seq {count}); do echo $i; sleep 0.01; done", "background": True}
+        # It ends when it is told to: how one ended in the moment of the kill itself may not be known.
+        script = (
+            f"for i in $(seq {count}); do echo $i; sleep 0.01; done; until [ -e go ]; do sleep 0.02; done"
+        )
+        body = {"command": script, "background": True}
         made = self._ask("POST", f"{box}/commands", json=body).json()["id"]
         self._promises.commands[f"{box}/commands/{made}"] = "".join(f"{i + 1}\n" for i in range(count))
 
@@ -142,7 +146,7 @@ class Client(threading.Thread):
         self._promises.sandboxes.pop(box)
         for kept in (self._promises.files, self._promises.commands):
             for path in [one for one in list(kept) if one.startswith(f"{box}/")]:
-                kept.pop(path)  # type: ignore[attr-defined]
+                kept.pop(path)
 
 
 class Chaos:
@@ -204,6 +208,8 @@ class Chaos:
             assert not there or answer.json()["state"] == "running", answer.text
         for path, content in promises.files.items():
             assert http.get(path).content == content, f"{path} is lost"
+        for box in {command.partition("/commands")[0] for command in promises.commands}:
+            assert http.put(f"{box}/files/workspace/go", content=b"").is_success
         for command, output in promises.commands.items():
             found = http.get(command, params={"wait_s": 30}).json()
             assert (found.get("exit_code"), found.get("stdout")) == (0, output), f"{command}: {found}"

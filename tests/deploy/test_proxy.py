@@ -213,10 +213,12 @@ def test_what_is_sent_by_https_is_known_as_that(front: Front) -> None:
 def test_a_killed_process_is_not_asked_and_loses_no_command(front: Front) -> None:
     with front.client() as http:
         boxes = [make(http) for _ in range(4)]
-        script = "for i in $(seq 1 50); do echo $i; sleep 0.02; done"
+        script = "for i in $(seq 1 50); do echo $i; sleep 0.02; done; until [ -e go ]; do sleep 0.02; done"
         commands = [f"{box}/commands/{run(http, box, script, background=True)['id']}" for box in boxes]
         front.nodes[0].kill()
-        for command in commands:
+        for box, command in zip(boxes, commands, strict=True):
+            while not http.put(f"{box}/files/workspace/go", content=b"").is_success:
+                pass  # What the dead process had is being taken over.
             found = _until_answered(http, command)
             assert (found["status"], found["exit_code"]) == ("ended", 0), found
             assert len(found["stdout"].split()) == 50
