@@ -86,7 +86,7 @@ class SandboxService:
         self._shares = shares or Shares()
         self._registry = SandboxRegistry(settings, spool, clock)
         self.runner = CommandRunner(driver, self._networks, settings)
-        self._witness = Witness(tell, driver.name, self.runner)
+        self._witness = Witness(tell, driver.name, self.runner, self._shares)
         self._tasks: TaskGroup | None = None
         self._exits = AsyncExitStack()
 
@@ -267,6 +267,7 @@ class SandboxService:
             Invalid: a bound is over the server's.
             TooLarge: the command is too long.
             QuotaReached: the principal has as many at work as it may.
+            NoCapacity: too many wait to be started.
             SandboxFailed: the sandbox died.
         """
         sandbox = self.get(principal, sandbox_id)
