@@ -8,6 +8,7 @@ import anyio
 from fastapi import FastAPI
 
 from lm_sandbox.agent.background import BackgroundRuns
+from lm_sandbox.agent.conversation_store import ConversationStore
 from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.agent.run_store import RunStore
@@ -19,7 +20,9 @@ from lm_sandbox.identity.access import build_access
 from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.identity.shares import Shares
 from lm_sandbox.models.client import ChatClient
-from lm_sandbox.parts import build_driver, build_images, build_registry, local_key, open_rates
+from lm_sandbox.models.gpu_leases import GpuLeases
+from lm_sandbox.parts import build_driver, build_images, build_registry, local_key, open_rates, open_traces
+from lm_sandbox.sandboxes.gpus import Gpus
 from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.ports import Ports
@@ -74,14 +77,17 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
     async with AsyncExitStack() as exits:
         recorded = await exits.enter_async_context(build_audit(settings.data_dir, settings.audit))
         metrics = Metrics(settings.metrics.access)
-        tell = tell_all([Recorder(recorded.add, reads=settings.audit.reads), metrics, *listeners])
+        traces = await exits.enter_async_context(open_traces(settings.traces))
+        recorder = Recorder(recorded.add, reads=settings.audit.reads)
+        tell = tell_all([recorder, metrics, *traces, *listeners])
         database = await exits.enter_async_context(Database(settings.data_dir / "lm-sandbox.db"))
         rates = await exits.enter_async_context(open_rates(settings.limits))
         access = build_access(settings, database, rates, tell)
         shares = Shares(rates)
         configured = settings.api_key.get_secret_value() if settings.api_key else None
         await local_key(settings).ensure(access.keys, configured)
-        registry = await exits.enter_async_context(build_registry(settings, tell=tell))
+        leases = GpuLeases()
+        registry = await exits.enter_async_context(build_registry(settings, leases, tell))
         client = await exits.enter_async_context(ChatClient())
         most_bytes = settings.sandbox.snapshots_mib * MIB
         store = SnapshotStore(database, settings.data_dir / "snapshots", most_bytes)
@@ -95,7 +101,15 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
         networks = Networks(driver, keys=access.keys.lent, models=transport, tell=tell)
         records = SandboxStore(database)
         service = SandboxService(
-            driver, settings.sandbox, store, records, spool, networks=networks, tell=tell, shares=shares
+            driver,
+            settings.sandbox,
+            store,
+            records,
+            spool,
+            networks=networks,
+            tell=tell,
+            shares=shares,
+            gpus=Gpus(settings.sandbox, leases),
         )
         service = await exits.enter_async_context(service)
         runs = await exits.enter_async_context(RunStore(database, settings.agent.runs_kept_days))
@@ -120,8 +134,9 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
             images=build_images(settings, service),
             models=registry,
             chat=client,
-            agent=AgentLoop(registry, client, service, settings.agent, shares),
+            agent=AgentLoop(registry, client, service, settings.agent, shares, tell=tell),
             conversations=conversations,
+            kept_conversations=ConversationStore(database, settings.agent.runs_kept_days),
             runs=runs,
             background=background,
             uploads=await exits.enter_async_context(handed_in),

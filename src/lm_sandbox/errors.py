@@ -25,6 +25,7 @@
     ├── Gone                it was deleted                      410
     ├── Conflict            the wrong state for this call       409
     │   ├── Unsupported     this host or driver cannot do it
+    │   ├── LimitInUse      more than that is in use now
     │   ├── FileConflict    it is of another kind, or exists
     │   └── EditMismatch    the text is not there as often as expected
     ├── Unavailable         not now; says when to come back     503
@@ -240,6 +241,12 @@ class Unsupported(Conflict):
     """This host or this driver cannot do it, whatever the state."""
 
     code = "unsupported"
+
+
+class LimitInUse(Conflict):
+    """A limit cannot be put below what the sandbox uses now."""
+
+    code = "limit_in_use"
 
 
 class FileConflict(Conflict):

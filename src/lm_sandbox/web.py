@@ -38,7 +38,7 @@ from lm_sandbox.surfaces.native import (
     users,
 )
 from lm_sandbox.surfaces.ollama import embedding, generating, library
-from lm_sandbox.surfaces.openai import chat, models, plain
+from lm_sandbox.surfaces.openai import chat, conversations, models, plain
 from lm_sandbox.surfaces.openai import files as uploads
 from lm_sandbox.surfaces.openai.containers import files as container_files
 from lm_sandbox.surfaces.openai.containers import routes as containers
@@ -54,22 +54,23 @@ FORM_BYTES = 1024 * 1024
 DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
 
 
-MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER, plain.ROUTER)
+MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, conversations.ROUTER, models.ROUTER, plain.ROUTER)
 
 
 ROUTERS = (
     # Routes are tried in order, and these are asked the most.
+    commands.ROUTER,
+    shells.ROUTER,
+    files.ROUTER,
     *MODEL_ROUTERS,
+    sandboxes.ROUTER,
+    health.ROUTER,
     uploads.ROUTER,
     containers.ROUTER,
     container_files.ROUTER,
-    sandboxes.ROUTER,
-    commands.ROUTER,
-    shells.ROUTER,
     snapshots.ROUTER,
     images.ROUTER,
     events.ROUTER,
-    files.ROUTER,
     ports.LINKS,
     ports.RELAYS,
     port_sockets.ROUTER,
@@ -85,7 +86,6 @@ ROUTERS = (
     oauth_discovery.ROUTER,
     mcp.ROUTER,
     seed.ROUTER,
-    health.ROUTER,
     metrics_page.ROUTER,
     anthropic.ROUTER,
     generating.ROUTER,

@@ -48,6 +48,7 @@ BOX = "/v1/sandboxes/{sandbox_id}"
 FILE = BOX + "/files/{path}"
 COMMAND = BOX + "/commands/{command_id}"
 CONTAINER = "/v1/containers/{container_id}"
+CONVERSATION = "/v1/conversations/{conversation_id}"
 UNKNOWN: dict[str, Any] = {"model": "no-such-model"}
 ASKED: dict[str, Any] = {**UNKNOWN, "messages": [{"role": "user", "content": "x"}], "input": "x"}
 FORM = (
@@ -123,11 +124,26 @@ ROWS: dict[tuple[str, str], Row] = {
     ("DELETE", "/v1/engines/{engine}/models/{name}"): Row(A, 409),
     # Responses.
     ("POST", "/v1/responses"): Row(M, 404, ASKED, foreign={**ASKED, "previous_response_id": "{response_id}"}),
+    ("POST", "/v1/responses/input_tokens"): Row(
+        M, 404, ASKED, foreign={**ASKED, "conversation": "{conversation_id}"}
+    ),
+    ("POST", "/v1/responses/compact"): Row(
+        M, 404, ASKED, foreign={**ASKED, "previous_response_id": "{response_id}"}
+    ),
     ("GET", "/v1/responses"): Row(M, listed=True),
     ("GET", "/v1/responses/{response_id}"): Row(M, owned=True),
     ("GET", "/v1/responses/{response_id}/input_items"): Row(M, owned=True),
     ("POST", "/v1/responses/{response_id}/cancel"): Row(M, 409, owned=True),
     ("DELETE", "/v1/responses/{response_id}"): Row(M, owned=True),
+    # Conversations.
+    ("POST", "/v1/conversations"): Row(M),
+    ("GET", CONVERSATION): Row(M, owned=True),
+    ("POST", CONVERSATION): Row(M, json={"metadata": {}}, owned=True),
+    ("POST", f"{CONVERSATION}/items"): Row(M, json={"items": [{"role": "user", "content": "x"}]}, owned=True),
+    ("GET", f"{CONVERSATION}/items"): Row(M, owned=True),
+    ("GET", CONVERSATION + "/items/{item_id}"): Row(M, owned=True),
+    ("DELETE", CONVERSATION + "/items/{item_id}"): Row(M, owned=True),
+    ("DELETE", CONVERSATION): Row(M, owned=True),
     # Files that are handed in.
     ("POST", "/v1/files"): Row(F, content=FORM),
     ("GET", "/v1/files"): Row(F, listed=True),

@@ -14,6 +14,7 @@ import jwt
 import pytest
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
+from lm_sandbox.agent.conversation_store import KeptItem
 from lm_sandbox.agent.run_store import RunRecord
 from lm_sandbox.app import create_app
 from lm_sandbox.config.access import OidcSettings
@@ -42,6 +43,7 @@ REFUSED = {
 PASSWORD = "correct horse battery staple"
 EVERYTHING = frozenset(Scope) - {Scope.ADMIN}
 OPEN_ROUTES = {("GET", "/docs"), ("GET", "/openapi.json")}
+ITEM = KeptItem("msg_1", '{"id": "msg_1", "type": "message", "role": "user", "content": "x"}')
 ANY_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -145,6 +147,8 @@ async def belongings(
         "terminal_id": await make("terminals"),
         "snapshot_id": await make("snapshots"),
         "response_id": "resp_1",
+        "conversation_id": (await services.kept_conversations.add(owner, {}, [ITEM])).id,
+        "item_id": ITEM.id,
         "upload_id": upload.id,
         "file_id": "cfile_" + base64.urlsafe_b64encode(b"/workspace/f").rstrip(b"=").decode(),
         "user_id": (await services.users.make(NewUser("spare", EVERYTHING)))[0].id,

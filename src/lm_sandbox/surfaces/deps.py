@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope as Connection
 
 from lm_sandbox.agent.background import BackgroundRuns
+from lm_sandbox.agent.conversation_store import ConversationStore
 from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.agent.run_store import RunStore
@@ -62,6 +63,7 @@ class Services:
     chat: ChatClient
     agent: AgentLoop
     conversations: Conversations
+    kept_conversations: ConversationStore
     runs: RunStore
     background: BackgroundRuns
     uploads: Uploads

@@ -44,6 +44,10 @@ STATUS: Mapping[ErrorKind, int] = {
     ErrorKind.QUOTA: 429,
 }
 DEFAULT_RETRY_AFTER_S = 5
+# What FastAPI says of bytes that are no UTF-8, and of numbers with more digits than Python reads.
+UNREADABLE = (400, "There was an error parsing the body")
+NO_TEXT = "The body is not JSON: it is no UTF-8, or has a number that is too long."
+SURROGATES = "surrogates not allowed"
 CHALLENGE = "WWW-Authenticate"
 # Nobody reads it; the number is nginx's.
 CLIENT_GONE = 499
@@ -81,9 +85,12 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, RequestValidationError):
         return _invalid(error)
     if isinstance(error, HTTPException):
-        return Failure(error.status_code, "http_error", str(error.detail), headers=error.headers or {})
+        return _of_framework(error)
     if isinstance(error, ClientDisconnect):
         return Failure(CLIENT_GONE, "client_gone", "The client went away.")
+    if isinstance(error, UnicodeEncodeError) and error.reason == SURROGATES:
+        # JSON can write half a character, which nothing can keep or send.
+        return Failure(422, "invalid_request", "A text has a lone surrogate, which is no character.")
     reference = secrets.token_hex(4)
     LOG.error("unexpected error %s", reference, exc_info=error)
     return Failure(500, "internal_error", f"Something went wrong here; the log has it as {reference}.")
@@ -168,6 +175,12 @@ def _expected(error: LmSandboxError) -> Failure:
     wrong = error.field if isinstance(error, Invalid) else None
     limit = error.limit if isinstance(error, LimitReached) else None
     return Failure(status, error.code, error.message, wrong, limit, headers)
+
+
+def _of_framework(error: HTTPException) -> Failure:
+    if (error.status_code, error.detail) == UNREADABLE:
+        return Failure(422, "invalid_json", NO_TEXT, "body")
+    return Failure(error.status_code, "http_error", str(error.detail), headers=error.headers or {})
 
 
 def _invalid(error: RequestValidationError) -> Failure:
