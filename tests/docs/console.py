@@ -39,7 +39,7 @@ def examples_of(page: str) -> list[Example]:
 
 
 def _anonymous(text: str) -> str:
-    return IDS.sub(r"\1_ID", text)
+    return IDS.sub(r"\1_ID", text.rstrip("\n"))
 
 
 class Bash:
@@ -64,7 +64,7 @@ class Bash:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        stdin.write(f"{command} </dev/null\nprintf '\\n{END}\\n'\n")
+        stdin.write(f"{{ {command}\n}} </dev/null\nprintf '\\n{END}\\n'\n")
         stdin.flush()
         lines: list[str] = []
         for line in stdout:
