@@ -36,7 +36,7 @@
     │   ├── NoCapacity
     │   ├── AuditUnavailable    nothing can be recorded
     │   ├── DatabaseUnavailable it does not answer, or its disk is full
-    │   └── HeldElsewhere       another process of this server has it
+    │   └── HeldElsewhere       another process has it; it is in storage/servers.py
     ├── FileRefused         the sandbox's user may not          403
     ├── LimitReached        a limit of the sandbox is hit       507
     ├── QuotaReached        as many as you may have             429
@@ -352,16 +352,6 @@ class DatabaseUnavailable(Unavailable):
     """The database is gone, its disk is full, or it is too busy; it may be over in a moment."""
 
     code = "database_unavailable"
-
-
-class HeldElsewhere(Unavailable):
-    """Another server process has it; the edge forwards the request to `holder` where it can."""
-
-    code = "held_elsewhere"
-
-    def __init__(self, holder: str) -> None:
-        super().__init__("Another process of this server has this; try again in a moment.", retry_after_s=1)
-        self.holder = holder
 
 
 class UpstreamError(LmSandboxError):

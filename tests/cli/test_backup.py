@@ -42,8 +42,8 @@ def fill(node: Node) -> dict[str, str]:
     box = node.make(name="kept")
     node.run(box, "echo saved > file; ln -s file link; mkfifo pipe; chmod 700 file")
     snapshot = told(http.post(f"{box}/snapshots", json={"name": "before"}))["id"]
-    files = {"file": ("a.txt", b"content"), "purpose": (None, "user_data")}
-    upload = told(http.post("/v1/files", files=files))["id"]
+    form = {"file": ("a.txt", b"content")}
+    upload = told(http.post("/v1/files", files=form, data={"purpose": "user_data"}))["id"]
     token = told(http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=("x", KEY)))
     return {"key": key["token"], "snapshot": snapshot, "upload": upload, "token": token["access_token"]}
 

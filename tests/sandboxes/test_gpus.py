@@ -151,7 +151,7 @@ async def test_a_model_that_answers_is_not_ended_and_the_sandbox_is_asked_to_com
     assert refused.value.retry_after_s
     await eventually(lambda: not leases.lent)
     assert not driver.alive
-    assert service.page(ANNA, limit=9) == ([], False)
+    assert await service.page(ANNA, limit=9) == ([], False)
 
 
 @pytest.mark.anyio

@@ -92,7 +92,8 @@ def _back_up(settings: Settings, file: Path) -> Told:
 
 
 def _write(settings: Settings, archive: ArchiveWriter, rows: Copied) -> tuple[int, int]:
-    found, missing = [], []
+    found: list[tuple[str, str]] = []
+    missing: list[tuple[str, str]] = []
     for table, folder in KEPT.items():
         for one in rows.ids(table):
             path = settings.data_dir / folder / one

@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from lm_sandbox.errors import HeldElsewhere, LmSandboxError
+from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.sandboxes.driver import SandboxId
 from lm_sandbox.sandboxes.registry import SandboxRegistry
 from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
 from lm_sandbox.sandboxes.survivors import Estate, Survivor
-from lm_sandbox.storage.servers import Servers
+from lm_sandbox.storage.servers import HeldElsewhere, Servers
 
 LOG = logging.getLogger(__name__)
 # So long after a process has died its sandboxes are taken over; one that is asked for, at once.

@@ -15,11 +15,22 @@ from typing import Self
 
 import anyio.to_thread
 
+from lm_sandbox.errors import Unavailable
 from lm_sandbox.storage.serving_process import is_running, this_server
 
 SOCKET, NOTE = ".socket", ".json"
 LOCK = "lock"
 BACKLOG = 512
+
+
+class HeldElsewhere(Unavailable):
+    """Another server process has it; the edge forwards the request to `holder` where it can."""
+
+    code = "held_elsewhere"
+
+    def __init__(self, holder: str) -> None:
+        super().__init__("Another process of this server has this; try again in a moment.", retry_after_s=1)
+        self.holder = holder
 
 
 class Servers:

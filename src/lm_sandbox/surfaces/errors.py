@@ -16,7 +16,6 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 
 from lm_sandbox.errors import (
     ErrorKind,
-    HeldElsewhere,
     Invalid,
     LimitReached,
     LmSandboxError,
@@ -24,6 +23,7 @@ from lm_sandbox.errors import (
     Unavailable,
     UpstreamError,
 )
+from lm_sandbox.storage.servers import HeldElsewhere
 from lm_sandbox.surfaces.deps import asks_who_calls, authenticate
 from lm_sandbox.surfaces.exchange import exchange_of
 from lm_sandbox.surfaces.forwarding.hop import was_forwarded

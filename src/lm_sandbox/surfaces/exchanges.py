@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lm_sandbox.errors import AuditUnavailable, HeldElsewhere
+from lm_sandbox.errors import AuditUnavailable
+from lm_sandbox.storage.servers import HeldElsewhere
 from lm_sandbox.surfaces.errors import failure_of, problem
 from lm_sandbox.surfaces.exchange import KEY, Exchange
 from lm_sandbox.telemetry.happenings import ORIGIN, Origin, RequestEnded

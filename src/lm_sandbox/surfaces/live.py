@@ -7,7 +7,7 @@ import anyio
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from lm_sandbox.errors import HeldElsewhere
+from lm_sandbox.storage.servers import HeldElsewhere
 from lm_sandbox.surfaces.errors import Failure, Render, failure_of
 from lm_sandbox.surfaces.forwarding.hop import was_forwarded
 from lm_sandbox.surfaces.streams import Write, until_gone

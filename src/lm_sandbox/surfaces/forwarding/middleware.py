@@ -6,8 +6,9 @@ from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from lm_sandbox.errors import HeldElsewhere, LmSandboxError
+from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.gate import Visit
+from lm_sandbox.storage.servers import HeldElsewhere
 from lm_sandbox.surfaces.deps import services_of
 from lm_sandbox.surfaces.doorway import address_of
 from lm_sandbox.surfaces.errors import failure_of, problem

@@ -7,7 +7,8 @@ from typing import Any
 
 from starlette.types import Message, Receive
 
-from lm_sandbox.errors import HeldElsewhere, Invalid
+from lm_sandbox.errors import Invalid
+from lm_sandbox.storage.servers import HeldElsewhere
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.mcp.caller import Caller
 from lm_sandbox.surfaces.mcp.uris import read_uri

@@ -14,8 +14,9 @@ from fastapi.routing import APIRoute
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from lm_sandbox.errors import HeldElsewhere, Invalid
+from lm_sandbox.errors import Invalid
 from lm_sandbox.identity.principals import Scope
+from lm_sandbox.storage.servers import HeldElsewhere
 from lm_sandbox.surfaces.deps import Deps, Services, principal_of
 from lm_sandbox.surfaces.errors import Failure, Handler, failure_of
 from lm_sandbox.surfaces.forwarding.hop import was_forwarded

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from lm_sandbox.agent.run_store import RunRecord
-from lm_sandbox.errors import Conflict, HeldElsewhere
+from lm_sandbox.errors import Conflict
+from lm_sandbox.storage.servers import HeldElsewhere
 from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
 from lm_sandbox.surfaces.errors import route_class
 from lm_sandbox.surfaces.openai.errors import openai_error
