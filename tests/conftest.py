@@ -15,14 +15,14 @@ import hypothesis
 import pytest
 
 from lm_sandbox.app import create_app, start_services
-from lm_sandbox.config.access import LimitSettings
+from lm_sandbox.config.access import LimitSettings, PasswordSettings
 from lm_sandbox.config.models import UpstreamSettings
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.deps import Services
-from tests.docker_engine import docker_engine
+from tests.docker_engine import docker_engine, proxied_engine
 
-__all__ = ["docker_engine"]
+__all__ = ["docker_engine", "proxied_engine"]
 
 # How long an example takes says more about what else this machine does than about the code.
 hypothesis.settings.register_profile("any-machine", deadline=None)
@@ -47,6 +47,8 @@ def settings(tmp_path: Path) -> Settings:
         upstream=UpstreamSettings(ollama_url=NOWHERE, lmstudio_url=NOWHERE),
         # What is refused on purpose is not an attack.
         limits=LimitSettings(address_failures_per_minute=0),
+        # What a guess costs is not what most tests are about.
+        passwords=PasswordSettings(memory_kib=19_456, rounds=1),
     ).for_one_use()
 
 

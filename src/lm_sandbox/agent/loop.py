@@ -5,6 +5,7 @@ service, with the caller's rights.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 
 import anyio
 
@@ -18,6 +19,7 @@ from lm_sandbox.agent.events import (
     EndReason,
     Event,
     FunctionCalled,
+    HeardEnough,
     ReasoningDelta,
     RunResult,
     TurnFinished,
@@ -86,7 +88,8 @@ class AgentLoop:
         Args:
             principal: Who runs it; commands are run with their rights.
             request: What to start from.
-            emit: Gets every event in order; the run waits while it does.
+            emit: Gets every event in order; the run waits while it does, and ends where it raises
+                HeardEnough.
 
         Raises:
             ModelNotFound, ModelFailed, EngineUnavailable, UpstreamError: the model does not answer.
@@ -97,7 +100,10 @@ class AgentLoop:
         with self.shares.run(principal), self.witness.run(principal, request.model) as seen:
             seen.result = run.result(EndReason.TIME_LIMIT)
             with anyio.move_on_after(self.settings.max_wall_s):
-                seen.result = await run.to_the_end()
+                try:
+                    seen.result = await run.to_the_end()
+                except HeardEnough:
+                    seen.result = run.result(EndReason.HEARD_ENOUGH)
             return seen.result
 
 
@@ -119,6 +125,7 @@ class _Run:
         self._steps = 0
         self._commands = 0
         self._refused = False
+        self._unforced = False
         self._last_failure: tuple[str, str, str] | None = None
         self._max_steps = min(request.max_steps or settings.max_steps, settings.max_steps)
         most = settings.max_commands
@@ -147,7 +154,7 @@ class _Run:
         return self.result(ended or EndReason.STEP_LIMIT)
 
     def result(self, reason: EndReason) -> RunResult:
-        return RunResult(reason, self._usage, self._steps)
+        return RunResult(reason, self._usage, self._steps, unforced=self._unforced)
 
     @property
     def _tokens_left(self) -> int | None:
@@ -156,24 +163,39 @@ class _Run:
 
     async def _turn(self) -> tuple[str, ChatDelta]:
         text: list[str] = []
-        last = ChatDelta()
+        last, usage = ChatDelta(), Usage()
         await self._shares.check_tokens(self._principal)
-        # For a turn only: while a command runs, others have the model.
-        async with self._models.lease(self._request.model, self._principal.id) as lease:
-            async for delta in self._chat.stream_chat(
-                lease, self._messages, tools=self._tools, sampling=self._sampling()
+        try:
+            # For a turn only: while a command runs, others have the model.
+            async with (
+                self._models.lease(self._request.model, self._principal.id) as lease,
+                aclosing(
+                    self._chat.stream_chat(
+                        lease, self._messages, tools=self._tools, sampling=self._sampling()
+                    )
+                ) as deltas,
             ):
-                if delta.reasoning:
-                    await self._emit(ReasoningDelta(delta.reasoning))
-                if delta.content:
-                    text.append(delta.content)
-                    await self._emit(AnswerDelta(delta.content))
-                last = delta
-        usage = last.usage or Usage()
-        self._usage += usage
-        await self._shares.charge_tokens(self._principal, usage.prompt_tokens + usage.completion_tokens)
+                async for last in deltas:
+                    usage = last.usage or Usage(usage.prompt_tokens, usage.completion_tokens + 1)
+                    text.append(last.content)
+                    await self._said(last)
+        finally:
+            await self._count(usage)
+        self._unforced |= last.unforced
         await self._emit(TurnFinished(last.usage))
         return "".join(text), last
+
+    async def _said(self, delta: ChatDelta) -> None:
+        if delta.reasoning:
+            await self._emit(ReasoningDelta(delta.reasoning))
+        if delta.content:
+            await self._emit(AnswerDelta(delta.content))
+
+    async def _count(self, usage: Usage) -> None:
+        """Counts what a turn took, also of one that was broken off."""
+        self._usage += usage
+        with anyio.CancelScope(shield=True):
+            await self._shares.charge_tokens(self._principal, usage.prompt_tokens + usage.completion_tokens)
 
     def _sampling(self) -> dict[str, object]:
         sampling = dict(self._request.sampling)

@@ -15,6 +15,7 @@ from lm_sandbox.cli.program import AsJson, finish, load_settings
 from lm_sandbox.cli.run_verbs import RUNS
 from lm_sandbox.cli.sandbox_verbs import SANDBOXES
 from lm_sandbox.cli.scope import enter_scope
+from lm_sandbox.cli.user_verbs import USERS
 
 app = typer.Typer(
     help="Gives local language models a computer: models and isolated sandboxes behind one API.",
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(KEYS, name="keys")
+app.add_typer(USERS, name="users")
 app.add_typer(SANDBOXES, name="sandbox")
 app.add_typer(IMAGES, name="images")
 app.add_typer(MODELS, name="models")
@@ -117,6 +119,19 @@ def verify(as_json: AsJson = False) -> None:
 
     enter_scope()
     finish(partial(report, load_settings(), as_json=as_json))
+
+
+@app.command("engine-proxy")
+def engine_proxy(
+    listen: Annotated[Path, typer.Option(help="The socket that the server is given.")],
+    name: Annotated[
+        str, typer.Option(help="The server's name; it sees what was made under this name only.")
+    ] = "lm-sandbox",
+) -> None:
+    """Let a server use the Docker engine of docker.socket for sandboxes, and for nothing else."""
+    from lm_sandbox.cli.engine_proxy import serve_engine  # noqa: PLC0415
+
+    finish(partial(serve_engine, load_settings(), listen, name))
 
 
 @app.command()

@@ -95,7 +95,8 @@ def _announce(settings: Settings, url: str) -> None:
     key = local_key(settings)
     console.print(f"lm-sandbox serves on [bold]{url}[/] (Swagger: {url}/docs)")
     if settings.api_key is not None:
-        console.print("API key: the one in LM_SANDBOX_API_KEY")
+        source = "LM_SANDBOX_API_KEY" if settings.api_key_file is None else "the file of api_key_file"
+        console.print(f"API key: the one in {source}")
     elif key.first_showing():
         console.print(f"API key: [bold]{key.read()}[/]")
         console.print(f"         shown once; it is kept in {key.path}, 'lm-sandbox keys show' prints it")

@@ -3,7 +3,7 @@
 import logging
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dict_field
 from typing import Any
 
@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 
 from lm_sandbox.errors import (
     ErrorKind,
@@ -25,6 +25,7 @@ from lm_sandbox.errors import (
 )
 from lm_sandbox.surfaces.deps import asks_who_calls, authenticate
 from lm_sandbox.surfaces.exchange import exchange_of
+from lm_sandbox.surfaces.protected_resource import challenge
 
 LOG = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ DEFAULT_RETRY_AFTER_S = 5
 UNREADABLE = (400, "There was an error parsing the body")
 NO_TEXT = "The body is not JSON: it is no UTF-8, or has a number that is too long."
 SURROGATES = "surrogates not allowed"
+CHALLENGE = "WWW-Authenticate"
 # Nobody reads it; the number is nginx's.
 CLIENT_GONE = 499
 
@@ -94,6 +96,15 @@ def failure_of(error: Exception) -> Failure:
     return Failure(500, "internal_error", f"Something went wrong here; the log has it as {reference}.")
 
 
+def failure_in(connection: HTTPConnection, error: Exception) -> Failure:
+    """Does as `failure_of`, notes it, and tells who has no key that works where to get one."""
+    failure = failure_of(error)
+    exchange_of(connection).code = failure.code
+    if CHALLENGE not in failure.headers:
+        return failure
+    return replace(failure, headers={**failure.headers, CHALLENGE: challenge(connection)})
+
+
 def problem(failure: Failure) -> Response:
     """Writes RFC 9457 `application/problem+json`."""
     body: dict[str, object] = {
@@ -123,9 +134,7 @@ def raw_route_class(render: Render) -> type[APIRoute]:
                         await authenticate(request)
                     return await handle(request)
                 except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes an answer
-                    failure = failure_of(error)
-                    exchange_of(request).code = failure.code
-                    return render(failure)
+                    return render(failure_in(request, error))
 
             return handler
 
@@ -160,7 +169,7 @@ def _expected(error: LmSandboxError) -> Failure:
     status = error.status if isinstance(error, UpstreamError) else STATUS[error.kind]
     headers: dict[str, str] = {}
     if error.kind is ErrorKind.UNAUTHENTICATED:
-        headers["WWW-Authenticate"] = "Bearer"
+        headers[CHALLENGE] = "Bearer"
     if isinstance(error, Unavailable | QuotaReached):
         headers["Retry-After"] = str(error.retry_after_s or DEFAULT_RETRY_AFTER_S)
     wrong = error.field if isinstance(error, Invalid) else None

@@ -242,6 +242,32 @@ class RunEnded(Happening):
     completion_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginTried(Happening):
+    """Somebody has given a password; `who` is empty where there is no such user.
+
+    Attributes:
+        outcome: `ok`, `wrong_password`, `unknown_user`, `disabled`, or the code of the error.
+        login: The id of the login that it has become.
+    """
+
+    outcome: str
+    login: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginEnded(Happening):
+    """A login is over with all its tokens.
+
+    Attributes:
+        login: Its id.
+        reason: `revoked`, `password`, `disabled`, or `reuse` of a refresh token, which somebody has stolen.
+    """
+
+    login: str
+    reason: str
+
+
 Tell = Callable[[Happening], None]
 
 
