@@ -240,11 +240,18 @@ def test_verify_reports_that_every_attempt_was_in_vain(command_env: dict[str, st
 def test_sandboxes_are_made_shown_halted_and_deleted_by_name(
     server: Server, command_env: dict[str, str]
 ) -> None:
-    made = call(command_env, "sandbox", "create", "--name", "mine")
+    made = call(command_env, "sandbox", "create", "--name", "mine", "--pids", "99")
     assert made.stdout.startswith("sb_"), made.stderr
     listed = json.loads(call(command_env, "sandbox", "list", "--json").stdout)
     assert [(row["name"], row["id"]) for row in listed] == [("mine", made.stdout.strip())]
     assert "mine" in call(command_env, "sandbox", "list").stdout
+    limited = call(command_env, "sandbox", "limit", "mine", "--cpus", "0.5", "--cpuset", "0")
+    assert [line.split(" (")[0] for line in limited.stdout.splitlines()[:4]] == [
+        "cpus: 0.5", "cpuset: 0", "memory: 1536 MiB", "pids: 99",
+    ]  # fmt: skip
+    lent = call(command_env, "sandbox", "create", "--gpus", "1")
+    assert lent.returncode == 1
+    assert "sandbox.gpus" in lent.stderr
     for action, state in (
         ("pause", "paused"),
         ("resume", "running"),
