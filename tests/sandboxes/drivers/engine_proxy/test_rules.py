@@ -304,14 +304,15 @@ def test_what_it_does_not_ask_is_refused(method: str, target: str) -> None:
 def test_a_list_has_the_servers_own_containers_only() -> None:
     passed = permit("GET", '/containers/json?all=true&filters={"label":["lm-sandbox.run=ab"]}')
     assert json.loads(passed.query["filters"]) == {"label": ["lm-sandbox.run=ab", f"{OWNER_LABEL}=here"]}
-    for filters in (
+    others: tuple[object, ...] = (
         {},
         {"label": []},
         {"label": ["a=b", "c=d"]},
         {"label": ["a=b"], "name": ["x"]},
         [],
         None,
-    ):
+    )
+    for filters in others:
         with pytest.raises(Forbidden):
             permit("GET", f"/containers/json?all=true&filters={json.dumps(filters)}")
 
