@@ -71,6 +71,10 @@ ROWS: dict[tuple[str, str], Row] = {
     # It takes the key in its body, as a form.
     ("POST", "/oauth/token"): Row(Need.NOTHING, 400),
     ("POST", "/oauth/introspect"): Row(Need.KEY, content=b"token=x"),
+    # Who has a token may give it back.
+    ("POST", "/oauth/revoke"): Row(Need.NOTHING, content=b"token=x"),
+    # For who has a password only.
+    ("PUT", "/v1/users/self/password"): Row(Need.KEY, 401, {"old": "x", "new": "y"}),
     ("GET", "/"): Row(Need.NOTHING),
     ("HEAD", "/"): Row(Need.NOTHING),
     ("GET", "/.well-known/oauth-protected-resource"): Row(Need.NOTHING),
@@ -222,4 +226,12 @@ ROWS: dict[tuple[str, str], Row] = {
     ("PATCH", "/v1/keys/{key_id}"): Row(A, json={"name": "y"}),
     ("POST", "/v1/keys/{key_id}/rotate"): Row(A),
     ("DELETE", "/v1/keys/{key_id}"): Row(A),
+    # Users.
+    ("POST", "/v1/users"): Row(A, 201, {"name": "x", "scopes": ["models"]}),
+    ("GET", "/v1/users"): Row(A),
+    ("GET", "/v1/users/{user_id}"): Row(A),
+    ("PATCH", "/v1/users/{user_id}"): Row(A, json={"scopes": ["files"]}),
+    ("PUT", "/v1/users/{user_id}/password"): Row(A),
+    ("POST", "/v1/users/{user_id}/logout"): Row(A),
+    ("DELETE", "/v1/users/{user_id}"): Row(A, 204),
 }

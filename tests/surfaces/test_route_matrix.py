@@ -20,6 +20,7 @@ from lm_sandbox.config.settings import Settings
 from lm_sandbox.identity.key_records import API_KEYS
 from lm_sandbox.identity.keys import KeyStore, NewKey
 from lm_sandbox.identity.principals import Principal, Scope
+from lm_sandbox.identity.users import NewUser
 from lm_sandbox.sandboxes.sandbox import NewSandbox
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.web import ROUTERS
@@ -134,6 +135,7 @@ async def belongings(
         "item_id": ITEM.id,
         "upload_id": upload.id,
         "file_id": "cfile_" + base64.urlsafe_b64encode(b"/workspace/f").rstrip(b"=").decode(),
+        "user_id": (await services.users.make(NewUser("spare", EVERYTHING)))[0].id,
         "key_id": (await services.keys.issue("spare", EVERYTHING)).id,
         "path": "workspace/f",
         "stream": "stdout",

@@ -33,6 +33,7 @@ from lm_sandbox.agent.tools import (
     output_of,
     parse_bash_call,
 )
+from lm_sandbox.agent.witness import RunWitness, ToolSeen
 from lm_sandbox.config.agent import AgentSettings
 from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal
@@ -44,6 +45,7 @@ from lm_sandbox.sandboxes.file_path import file_path
 from lm_sandbox.sandboxes.output import OutputChunk
 from lm_sandbox.sandboxes.sandbox import NewCommand
 from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.telemetry.happenings import Tell, unheard
 
 Emit = Callable[[Event], Awaitable[None]]
 NO_TOOLS = "There are no tools in this conversation."
@@ -60,21 +62,25 @@ class AgentLoop:
         sandboxes: Where commands run.
         settings: Bounds of every run.
         shares: How much each principal takes.
+        tell: Hears of runs and of what is called in them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a part of its own
         self,
         models: ModelRegistry,
         chat: ChatClient,
         sandboxes: SandboxService,
         settings: AgentSettings,
         shares: Shares | None = None,
+        *,
+        tell: Tell = unheard,
     ) -> None:
         self.models = models
         self.chat = chat
         self.sandboxes = sandboxes
         self.settings = settings
         self.shares = shares or Shares()
+        self.witness = RunWitness(tell)
 
     async def run(self, principal: Principal, request: RunRequest, emit: Emit) -> RunResult:
         """Runs until the model answers without a command, or a bound is reached.
@@ -91,12 +97,14 @@ class AgentLoop:
             QuotaReached: the principal has as many at work, or has taken as many tokens, as it may.
         """
         run = _Run(self, principal, request, emit)
-        with self.shares.run(principal), anyio.move_on_after(self.settings.max_wall_s):
-            try:
-                return await run.to_the_end()
-            except HeardEnough:
-                return run.result(EndReason.HEARD_ENOUGH)
-        return run.result(EndReason.TIME_LIMIT)
+        with self.shares.run(principal), self.witness.run(principal, request.model) as seen:
+            seen.result = run.result(EndReason.TIME_LIMIT)
+            with anyio.move_on_after(self.settings.max_wall_s):
+                try:
+                    seen.result = await run.to_the_end()
+                except HeardEnough:
+                    seen.result = run.result(EndReason.HEARD_ENOUGH)
+            return seen.result
 
 
 class _Run:
@@ -106,6 +114,7 @@ class _Run:
         self._chat = loop.chat
         self._sandboxes = loop.sandboxes
         self._shares = loop.shares
+        self._witness = loop.witness
         self._principal = principal
         self._request = request
         self._emit = emit
@@ -206,7 +215,8 @@ class _Run:
                 await self._emit(FunctionCalled(call.id, call.name, call.arguments))
                 ended = EndReason.CALLERS_TURN
                 continue
-            told, ending = await self._call(call, agreed=agreed)
+            with self._witness.tool(self._principal, call) as seen:
+                told, ending = await self._call(call, seen, agreed=agreed)
             if ending is EndReason.CALLERS_TURN:
                 ended = ending
                 continue
@@ -215,8 +225,9 @@ class _Run:
                 return ending
         return ended
 
-    async def _call(self, call: ToolCall, *, agreed: bool) -> tuple[str, EndReason | None]:
+    async def _call(self, call: ToolCall, seen: ToolSeen, *, agreed: bool) -> tuple[str, EndReason | None]:
         shell = self._request.shell
+        seen.outcome = "rejected"
         if shell is None:
             return await self._reject(call, NO_TOOLS)
         try:
@@ -224,12 +235,14 @@ class _Run:
         except BadToolCall as error:
             return await self._reject(call, str(error))
         if shell.consent is not Consent.GIVEN and not agreed:
+            seen.outcome = "proposed"
             await self._emit(CommandProposed(call.id, asked.command, asked.timeout_s, shell.consent))
             return "", EndReason.CALLERS_TURN
         if self._commands >= self._max_commands:
             return await self._refuse(call)
         self._commands += 1
         told, failed = await self._run(call, asked, shell)
+        seen.outcome = "failed" if failed else "ok"
         return told, EndReason.REPEATED_FAILURE if self._fails_again(call, told, failed=failed) else None
 
     async def _run(self, call: ToolCall, asked: BashCall, shell: Shell) -> tuple[str, bool]:
