@@ -173,4 +173,4 @@ def test_a_skill_that_cannot_be_taken_is_refused(
 ) -> None:
     with pytest.raises(REFUSED, match=words) as refusal:
         sdk.containers.create(name="c", skills=[bad])  # type: ignore[list-item]
-    assert str(refusal.value.body["param"]).startswith("skills")  # type: ignore[index, call-overload]
+    assert str(refusal.value.body["param"]).startswith("skills")  # type: ignore[index]
