@@ -76,8 +76,9 @@ def test_a_response_goes_on_with_a_conversation_and_its_sandbox(sdk: openai.Open
 
 def test_a_response_that_fails_adds_nothing(sdk: openai.OpenAI) -> None:
     made = sdk.conversations.create()
-    with pytest.raises(openai.BadRequestError):
-        sdk.responses.create(model="nano", conversation=made.id, input="qzxj " * 2000)
+    nonsense: Any = {"format": {"type": "json_schema", "name": "s", "schema": {"type": "nonsense"}}}
+    with pytest.raises(openai.APIStatusError):
+        sdk.responses.create(model="nano", conversation=made.id, input="hello", text=nonsense)
     assert kinds(sdk, made.id) == []
 
 
