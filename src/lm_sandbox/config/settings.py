@@ -17,9 +17,16 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from lm_sandbox.config.access import LimitSettings, QuotaSettings, TokenSettings
+from lm_sandbox.config.access import (
+    IssuerName,
+    LimitSettings,
+    OidcSettings,
+    PasswordSettings,
+    QuotaSettings,
+    TokenSettings,
+)
 from lm_sandbox.config.agent import AgentSettings
-from lm_sandbox.config.insight import AuditSettings, LogSettings, MetricsSettings
+from lm_sandbox.config.insight import AuditSettings, LogSettings, MetricsSettings, TraceSettings
 from lm_sandbox.config.models import EngineName, EngineSettings, LlamaCppSettings, UpstreamSettings
 from lm_sandbox.config.sandboxes import DockerSettings, SandboxSettings
 from lm_sandbox.config.section import Positive
@@ -76,9 +83,12 @@ class Settings(BaseSettings):
     audit: AuditSettings = AuditSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
+    traces: TraceSettings = TraceSettings()
     limits: LimitSettings = LimitSettings()
     quotas: QuotaSettings = QuotaSettings()
+    passwords: PasswordSettings = PasswordSettings()
     tokens: TokenSettings = TokenSettings()
+    oidc: dict[IssuerName, OidcSettings] = Field({}, description="issuers whose tokens count here, by name")
 
     @model_validator(mode="before")
     @classmethod
