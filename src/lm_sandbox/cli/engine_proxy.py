@@ -9,7 +9,7 @@ import anyio
 from rich.console import Console
 
 from lm_sandbox.config.settings import Settings
-from lm_sandbox.sandboxes.admission import default_limits
+from lm_sandbox.sandboxes.drivers.docker.engine_proxy.orders import Grants
 from lm_sandbox.sandboxes.drivers.docker.engine_proxy.proxy import serving_engine
 
 
@@ -23,9 +23,8 @@ async def serve_engine(settings: Settings, listen: Path, name: str) -> int:
         level=settings.log.level.upper(), stream=sys.stderr, format="%(levelname)s %(message)s"
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    most = default_limits(settings.sandbox)
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with serving_engine(listen, settings.docker, most, name):
+        async with serving_engine(listen, Grants(settings.docker, settings.sandbox, name)):
             Console(highlight=False, soft_wrap=True).print(f"The engine is served to {name!r}.")
             async for _ in signals:
                 break

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm_sandbox.config.sandboxes import DockerSettings
+from lm_sandbox.config.sandboxes import DockerSettings, SandboxSettings
 from lm_sandbox.errors import Forbidden
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Image
-from lm_sandbox.sandboxes.drivers.docker.container import container_config
-from lm_sandbox.sandboxes.drivers.docker.engine_proxy.orders import OWNER_LABEL
+from lm_sandbox.sandboxes.drivers.docker.container import container_config, resources
+from lm_sandbox.sandboxes.drivers.docker.engine_proxy.orders import OWNER_LABEL, Grants
 from lm_sandbox.sandboxes.drivers.docker.engine_proxy.rules import Permitted, Rules, Subject
 from lm_sandbox.sandboxes.limits import MIB, Limits
+from lm_sandbox.sandboxes.nvidia import GpuDevice
 
-MOST = Limits()
 SPEC = SandboxSpec(Limits(cpus=1.1, memory_bytes=64 * MIB, disk_bytes=16 * MIB, pids=9), {"A": "b=c"})
 IMAGE = Image.model_validate({"Id": "sha256:" + "a" * 64, "Config": {"Volumes": {"/data": {}}}})
 CONTAINER = "c" * 64
@@ -29,8 +29,8 @@ EXEC = {
 }  # fmt: skip
 
 
-def rules(settings: DockerSettings | None = None) -> Rules:
-    return Rules(settings or DockerSettings(), MOST, "here")
+def rules(docker: DockerSettings | None = None, sandbox: SandboxSettings | None = None) -> Rules:
+    return Rules(Grants(docker or DockerSettings(), sandbox or SandboxSettings(), "here"))
 
 
 def config(settings: DockerSettings | None = None, spec: SandboxSpec = SPEC) -> dict[str, Any]:
@@ -54,15 +54,44 @@ def test_a_container_of_the_driver_passes_and_carries_its_owner() -> None:
 
 
 def test_what_is_granted_is_the_proxys_to_say() -> None:
-    granted = DockerSettings(gpus=("GPU-1",), runtime="runsc", cpuset_cpus="0-3")
-    body = json.dumps(config(granted)).encode()
-    passed = rules(granted).permit("POST", "/containers/create", body).body
+    runtime, granted = DockerSettings(runtime="runsc"), SandboxSettings(gpus=("GPU-1",), cpuset="0-3")
+    spec = SandboxSpec(Limits(cpuset="1-2"), gpus=(GpuDevice("GPU-1", 0),))
+    body = json.dumps(config(runtime, spec)).encode()
+    passed = rules(runtime, granted).permit("POST", "/containers/create", body).body
     assert isinstance(passed, dict)
-    assert passed["HostConfig"]["DeviceRequests"] == [
-        {"Driver": "nvidia", "Capabilities": [["gpu"]], "DeviceIDs": ["GPU-1"]}
-    ]
-    with pytest.raises(Forbidden, match="CpusetCpus|DeviceRequests|Runtime"):
-        rules().permit("POST", "/containers/create", body)
+    [request] = passed["HostConfig"]["DeviceRequests"]
+    assert request["DeviceIDs"] == ["GPU-1"]
+    assert request["Capabilities"] == [["gpu", "compute", "utility"]]
+    assert passed["HostConfig"]["CpusetCpus"] == "1-2"
+    for other in (
+        rules(None, granted),
+        rules(runtime, SandboxSettings(gpus=("GPU-2",), cpuset="0-3")),
+        rules(runtime, SandboxSettings(gpus=("GPU-1",), cpuset="2-3")),
+    ):
+        with pytest.raises(Forbidden):
+            other.permit("POST", "/containers/create", body)
+
+
+def test_a_request_for_every_gpu_is_never_the_drivers() -> None:
+    body = config()
+    body["HostConfig"]["DeviceRequests"] = [{"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}]
+    with pytest.raises(Forbidden):
+        rules(None, SandboxSettings(gpus=("all",))).permit(
+            "POST", "/containers/create", json.dumps(body).encode()
+        )
+
+
+def test_limits_of_its_own_containers_change_within_what_is_granted() -> None:
+    target = f"/containers/{CONTAINER}/update"
+    body = resources(SPEC.limits)
+    assert (permit("POST", target, body).body, permit("POST", target, body).id) == (body, CONTAINER)
+    for change in (
+        {"NanoCpus": 3 * 10**9}, {"Memory": 2048 * MIB, "MemorySwap": 2048 * MIB}, {"MemorySwap": -1},
+        {"PidsLimit": 0}, {"PidsLimit": 257}, {"CpusetCpus": "x"}, {"RestartPolicy": {"Name": "always"}},
+        {"DeviceCgroupRules": ["a *:* rwm"]}, {"Devices": []}, {"CpusetMems": "0"},
+    ):  # fmt: skip
+        with pytest.raises(Forbidden):
+            permit("POST", target, body | change)
 
 
 def put(*place: str, value: object) -> Callable[[dict[str, Any]], None]:
@@ -249,7 +278,7 @@ def test_what_the_driver_asks_passes_as_it_is(method: str, target: str) -> None:
         ("GET", "/containers/web/json"), ("GET", f"/containers/{'c' * 63}/json"), ("GET", "/containers/C/json"),
         ("GET", f"/containers/{CONTAINER}/logs"), ("GET", f"/containers/{CONTAINER}/archive?path=/"),
         ("PUT", f"/containers/{CONTAINER}/archive?path=/"), ("GET", f"/containers/{CONTAINER}/export"),
-        ("POST", f"/containers/{CONTAINER}/update"), ("POST", f"/containers/{CONTAINER}/attach"),
+        ("POST", f"/containers/{CONTAINER}/attach"),
         ("POST", f"/containers/{CONTAINER}/kill"), ("POST", f"/containers/{CONTAINER}/rename?name=x"),
         ("DELETE", f"/containers/{CONTAINER}"), ("DELETE", f"/containers/{CONTAINER}?force=true&v=true&link=1"),
         ("GET", f"/containers/{CONTAINER}/stats"), ("GET", f"/containers/{CONTAINER}/top"),

@@ -2,12 +2,15 @@
 
 import posixpath
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from lm_sandbox.config.sandboxes import DockerSettings
-from lm_sandbox.errors import Forbidden
+from lm_sandbox.config.sandboxes import DockerSettings, SandboxSettings
+from lm_sandbox.errors import Forbidden, Invalid
+from lm_sandbox.sandboxes.admission import admit_limits, default_limits
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Answer, Image
 from lm_sandbox.sandboxes.drivers.docker.container import (
@@ -15,9 +18,11 @@ from lm_sandbox.sandboxes.drivers.docker.container import (
     SANDBOX_LABEL,
     WRITABLE,
     container_config,
+    resources,
 )
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID, WORKSPACE
 from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.nvidia import GpuDevice
 
 OWNER_LABEL = "lm-sandbox.engine-proxy"
 SIZE = re.compile(r"(?:^|,)size=([1-9][0-9]{0,15})(?:,|$)")
@@ -37,12 +42,25 @@ class Ulimit(Answer):
     hard: Annotated[int, Field(ge=0, strict=True)] = Field(alias="Hard")
 
 
-class HostOrder(Answer):
-    """What differs between the containers of two sandboxes, of their resources."""
+class ResourcesOrder(Answer):
+    """What can be changed while a container lives."""
 
     nano_cpus: Amount = Field(alias="NanoCpus")
     memory: Amount = Field(alias="Memory")
     pids: Amount = Field(alias="PidsLimit")
+    cpuset: str = Field(alias="CpusetCpus")
+
+
+class DeviceOrder(Answer):
+    """GPUs."""
+
+    ids: tuple[str, ...] = Field((), alias="DeviceIDs")
+
+
+class HostOrder(ResourcesOrder):
+    """What differs between the containers of two sandboxes, of their resources."""
+
+    devices: tuple[DeviceOrder, ...] = Field(alias="DeviceRequests")
     ulimits: tuple[Ulimit, ...] = Field(alias="Ulimits")
     tmpfs: dict[str, str] = Field(alias="Tmpfs")
 
@@ -67,29 +85,74 @@ class ExecOrder(Answer):
 Order = TypeVar("Order", bound=Answer)
 
 
-def container_order(body: object, settings: DockerSettings, most: Limits, owner: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What one server may have of an engine.
+
+    Attributes:
+        docker: The runtime of its sandboxes.
+        sandbox: Their largest limits, their cores and GPUs; GPUs by the ids that the engine knows, or `all`.
+        owner: The server's name: what it makes carries it.
+    """
+
+    docker: DockerSettings
+    sandbox: SandboxSettings
+    owner: str
+
+    def require(self, limits: Limits, gpus: Iterable[str] = ()) -> None:
+        """Refuses what is over them.
+
+        Raises:
+            Forbidden: it says what may be had.
+        """
+        try:
+            admit_limits(limits, self.sandbox)
+        except Invalid as error:
+            raise Forbidden(str(error)) from error
+        granted = self.sandbox.gpus
+        if "all" not in granted and not set(gpus) <= set(granted):
+            raise Forbidden("That GPU is not granted here.")
+
+
+def container_order(body: object, grants: Grants) -> dict[str, Any]:
     """Returns what the engine is asked to make: a sandbox as the driver makes them, and nothing else.
 
-    Args:
-        body: What was asked for.
-        settings: What this proxy grants to every sandbox: the runtime, cores, GPUs.
-        most: The largest limits.
-        owner: Whose container it will be.
-
     Raises:
-        Forbidden: the driver would never ask for that, or it is over the limits.
+        Forbidden: the driver would never ask for that, or it is not granted.
     """
     order = _understood(ContainerOrder, body)
     limits = _limits(order.host)
-    for name in ("cpus", "memory_bytes", "pids", "disk_bytes", "open_files"):
-        if getattr(limits, name) > getattr(most, name):
-            raise Forbidden(f"A sandbox may have {getattr(most, name):g} {name} at most here.")
-    spec = SandboxSpec(limits, dict(_pair(variable) for variable in order.env))
+    gpus = [gpu for request in order.host.devices for gpu in request.ids]
+    grants.require(limits, gpus)
+    spec = SandboxSpec(
+        limits,
+        dict(_pair(variable) for variable in order.env),
+        gpus=tuple(GpuDevice(gpu, 0) for gpu in gpus),
+    )
     sandbox, run = (order.labels.get(label, "") for label in (SANDBOX_LABEL, RUN_LABEL))
     image = Image(Id=order.image, Config={"Volumes": dict.fromkeys(_volumes(order.host.tmpfs))})
-    expected = container_config(SandboxId(sandbox), spec, settings, image=image, run=run)
+    expected = container_config(SandboxId(sandbox), spec, grants.docker, image=image, run=run)
     _require_same(body, expected)
-    return {**expected, "Labels": {**expected["Labels"], OWNER_LABEL: owner}}
+    return {**expected, "Labels": {**expected["Labels"], OWNER_LABEL: grants.owner}}
+
+
+def resources_order(body: object, grants: Grants) -> dict[str, Any]:
+    """Returns the limits that a container is given from now on.
+
+    Raises:
+        Forbidden: the driver would never ask for that, or it is over what is granted.
+    """
+    order = _understood(ResourcesOrder, body)
+    most = default_limits(grants.sandbox)
+    # What is written to the disk is charged to memory, and how much that may be does not stand here.
+    within = replace(most, memory_bytes=min(order.memory, most.memory_bytes), cpuset=order.cpuset)
+    grants.require(replace(within, cpus=order.nano_cpus / 1e9, pids=order.pids))
+    if order.memory > most.memory_bytes + most.disk_bytes:
+        raise Forbidden("A sandbox may not have as much memory here.")
+    limits = Limits(order.nano_cpus / 1e9, order.memory, order.pids, disk_bytes=0, cpuset=order.cpuset)
+    expected = resources(limits)
+    _require_same(body, expected)
+    return expected
 
 
 def exec_order(body: object) -> dict[str, Any]:
@@ -148,7 +211,7 @@ def _limits(host: HostOrder) -> Limits:
     if found is None or len(open_files) != 1 or host.memory <= int(found[1]):
         raise Forbidden("That is not what the driver asks for: limits are missing.")
     disk = int(found[1])
-    return Limits(host.nano_cpus / 1e9, host.memory - disk, host.pids, disk, open_files[0])
+    return Limits(host.nano_cpus / 1e9, host.memory - disk, host.pids, disk, open_files[0], host.cpuset)
 
 
 def _volumes(tmpfs: dict[str, str]) -> list[str]:

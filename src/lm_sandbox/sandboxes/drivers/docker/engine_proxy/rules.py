@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from urllib.parse import parse_qsl
 
-from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.errors import Forbidden
 from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo
 from lm_sandbox.sandboxes.drivers.docker.engine import REFERENCE
 from lm_sandbox.sandboxes.drivers.docker.engine_proxy.orders import (
     OWNER_LABEL,
+    Grants,
     container_order,
     exec_order,
+    resources_order,
     start_order,
 )
-from lm_sandbox.sandboxes.limits import Limits
 
 ID = re.compile(r"[0-9a-f]{64}")
 TIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
@@ -61,18 +61,14 @@ class Permitted:
 
 
 class Rules:
-    """What one server may ask of an engine.
+    """What one server may ask of an engine; containers that are not its own are not there for it.
 
     Args:
-        settings: What every sandbox is granted.
-        most: The largest limits of one.
-        owner: The server's name; containers with another one, or none, are not there for it.
+        grants: What it may have.
     """
 
-    def __init__(self, settings: DockerSettings, most: Limits, owner: str) -> None:
-        self._settings = settings
-        self._most = most
-        self._owner = owner
+    def __init__(self, grants: Grants) -> None:
+        self._grants = grants
 
     def permit(self, method: str, target: str, body: bytes) -> Permitted:
         """Returns what goes to the engine instead of a request.
@@ -104,8 +100,13 @@ class Rules:
             case ["GET", "json"]:
                 return _bare(self._list(query), {}, body)
             case ["POST", "create"]:
-                order = container_order(_json(body), self._settings, self._most, self._owner)
+                order = container_order(_json(body), self._grants)
                 return _bare(Permitted("POST", "/containers/create", body=order), query, b"")
+            case ["POST", container, "update"] if ID.fullmatch(container):
+                order = resources_order(_json(body), self._grants)
+                path = f"/containers/{container}/update"
+                permitted = Permitted("POST", path, body=order, subject=Subject.CONTAINER, id=container)
+                return _bare(permitted, query, b"")
             case [_, container, *verb] if ID.fullmatch(container):
                 return _one_container(method, container, verb, query, body)
         raise Forbidden(UNKNOWN)
@@ -114,7 +115,7 @@ class Rules:
         filters = _json(query.pop("filters", "").encode())
         match filters:
             case {"label": [str(label)], **more} if not more and LABEL.fullmatch(label):
-                labels = [label, f"{OWNER_LABEL}={self._owner}"]
+                labels = [label, f"{OWNER_LABEL}={self._grants.owner}"]
             case _:
                 raise Forbidden(UNKNOWN)
         if query != {"all": "true"}:
