@@ -35,7 +35,7 @@ def host(docker_engine: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     )
     built = subprocess.run(
         [DOCKER, "build", "--network=host", "--tag", "lm-host:test", "-"],
-        stdin=(ROOT / "tests/deploy/host/Dockerfile").open(), env=environment(docker_engine) | {"DOCKER_BUILDKIT": "1"},
+        input=(ROOT / "tests/deploy/host/Dockerfile").read_text(), env=environment(docker_engine) | {"DOCKER_BUILDKIT": "1"},
         capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr[-4000:]
