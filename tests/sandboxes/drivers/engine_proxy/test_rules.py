@@ -85,11 +85,12 @@ def test_limits_of_its_own_containers_change_within_what_is_granted() -> None:
     target = f"/containers/{CONTAINER}/update"
     body = resources(SPEC.limits)
     assert (permit("POST", target, body).body, permit("POST", target, body).id) == (body, CONTAINER)
-    for change in (
+    changes: list[dict[str, object]] = [
         {"NanoCpus": 3 * 10**9}, {"Memory": 2048 * MIB, "MemorySwap": 2048 * MIB}, {"MemorySwap": -1},
         {"PidsLimit": 0}, {"PidsLimit": 257}, {"CpusetCpus": "x"}, {"RestartPolicy": {"Name": "always"}},
         {"DeviceCgroupRules": ["a *:* rwm"]}, {"Devices": []}, {"CpusetMems": "0"},
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for change in changes:
         with pytest.raises(Forbidden):
             permit("POST", target, body | change)
 
@@ -299,14 +300,15 @@ def test_what_it_does_not_ask_is_refused(method: str, target: str) -> None:
 def test_a_list_has_the_servers_own_containers_only() -> None:
     passed = permit("GET", '/containers/json?all=true&filters={"label":["lm-sandbox.run=ab"]}')
     assert json.loads(passed.query["filters"]) == {"label": ["lm-sandbox.run=ab", f"{OWNER_LABEL}=here"]}
-    for filters in (
+    others: list[object] = [
         {},
         {"label": []},
         {"label": ["a=b", "c=d"]},
         {"label": ["a=b"], "name": ["x"]},
         [],
         None,
-    ):
+    ]
+    for filters in others:
         with pytest.raises(Forbidden):
             permit("GET", f"/containers/json?all=true&filters={json.dumps(filters)}")
 
