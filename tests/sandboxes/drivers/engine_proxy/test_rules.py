@@ -9,16 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm_sandbox.config.sandboxes import DockerSettings, SandboxSettings
+from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.errors import Forbidden
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Image
 from lm_sandbox.sandboxes.drivers.docker.container import container_config, resources
-from lm_sandbox.sandboxes.drivers.docker.engine_proxy.orders import OWNER_LABEL, Grants
+from lm_sandbox.sandboxes.drivers.docker.engine_proxy.orders import OWNER_LABEL, Grant
 from lm_sandbox.sandboxes.drivers.docker.engine_proxy.rules import Permitted, Rules, Subject
 from lm_sandbox.sandboxes.limits import MIB, Limits
 from lm_sandbox.sandboxes.nvidia import GpuDevice
 
+MOST = Limits()
 SPEC = SandboxSpec(Limits(cpus=1.1, memory_bytes=64 * MIB, disk_bytes=16 * MIB, pids=9), {"A": "b=c"})
 IMAGE = Image.model_validate({"Id": "sha256:" + "a" * 64, "Config": {"Volumes": {"/data": {}}}})
 CONTAINER = "c" * 64
@@ -29,8 +30,8 @@ EXEC = {
 }  # fmt: skip
 
 
-def rules(docker: DockerSettings | None = None, sandbox: SandboxSettings | None = None) -> Rules:
-    return Rules(Grants(docker or DockerSettings(), sandbox or SandboxSettings(), "here"))
+def rules(settings: DockerSettings | None = None) -> Rules:
+    return Rules(settings or DockerSettings(), Grant(MOST), "here")
 
 
 def config(settings: DockerSettings | None = None, spec: SandboxSpec = SPEC) -> dict[str, Any]:
@@ -54,45 +55,48 @@ def test_a_container_of_the_driver_passes_and_carries_its_owner() -> None:
 
 
 def test_what_is_granted_is_the_proxys_to_say() -> None:
-    runtime, granted = DockerSettings(runtime="runsc"), SandboxSettings(gpus=("GPU-1",), cpuset="0-3")
-    spec = SandboxSpec(Limits(cpuset="1-2"), gpus=(GpuDevice("GPU-1", 0),))
-    body = json.dumps(config(runtime, spec)).encode()
-    passed = rules(runtime, granted).permit("POST", "/containers/create", body).body
+    wanted = SandboxSpec(Limits(cpuset="0-3"), gpus=(GpuDevice("GPU-1", 0),))
+    granted = DockerSettings(runtime="runsc")
+    body = json.dumps(config(granted, wanted)).encode()
+    grant = Grant(Limits(cpuset="0-7"), ("GPU-1",))
+    passed = Rules(granted, grant, "here").permit("POST", "/containers/create", body).body
     assert isinstance(passed, dict)
-    [request] = passed["HostConfig"]["DeviceRequests"]
-    assert request["DeviceIDs"] == ["GPU-1"]
-    assert request["Capabilities"] == [["gpu", "compute", "utility"]]
-    assert passed["HostConfig"]["CpusetCpus"] == "1-2"
-    for other in (
-        rules(None, granted),
-        rules(runtime, SandboxSettings(gpus=("GPU-2",), cpuset="0-3")),
-        rules(runtime, SandboxSettings(gpus=("GPU-1",), cpuset="2-3")),
+    assert [one["DeviceIDs"] for one in passed["HostConfig"]["DeviceRequests"]] == [["GPU-1"]]
+    for settings, less in (
+        (DockerSettings(), grant),
+        (granted, Grant(grant.most, ("GPU-2",))),
+        (granted, Grant(Limits(cpuset="0-1"), grant.gpus)),
     ):
+        with pytest.raises(Forbidden, match="CpusetCpus|DeviceRequests|Runtime"):
+            Rules(settings, less, "here").permit("POST", "/containers/create", body)
+
+
+def update(**changed: object) -> Permitted:
+    body = {**resources(SPEC.limits), **changed}
+    return permit("POST", f"/containers/{CONTAINER}/update", body)
+
+
+def test_limits_are_changed_as_the_driver_does_and_up_to_the_largest() -> None:
+    passed = update()
+    assert (passed.body, passed.subject, passed.id) == (resources(SPEC.limits), Subject.CONTAINER, CONTAINER)
+    assert update(CpusetCpus="0-1").body == {**resources(SPEC.limits), "CpusetCpus": "0-1"}
+    most = MOST.memory_bytes + MOST.disk_bytes
+    assert update(Memory=most, MemorySwap=most).body
+    wrongs: tuple[dict[str, object], ...] = (
+        {"Memory": most + 1, "MemorySwap": most + 1},
+        {"MemorySwap": -1},
+        {"PidsLimit": -1},
+        {"PidsLimit": 10**6},
+        {"NanoCpus": 0},
+        {"NanoCpus": 10**12},
+        {"CpusetCpus": "/"},
+        {"Devices": []},
+        {"RestartPolicy": {"Name": "always"}},
+        {"CgroupParent": "/"},
+    )
+    for wrong in wrongs:
         with pytest.raises(Forbidden):
-            other.permit("POST", "/containers/create", body)
-
-
-def test_a_request_for_every_gpu_is_never_the_drivers() -> None:
-    body = config()
-    body["HostConfig"]["DeviceRequests"] = [{"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}]
-    with pytest.raises(Forbidden):
-        rules(None, SandboxSettings(gpus=("all",))).permit(
-            "POST", "/containers/create", json.dumps(body).encode()
-        )
-
-
-def test_limits_of_its_own_containers_change_within_what_is_granted() -> None:
-    target = f"/containers/{CONTAINER}/update"
-    body = resources(SPEC.limits)
-    assert (permit("POST", target, body).body, permit("POST", target, body).id) == (body, CONTAINER)
-    changes: list[dict[str, object]] = [
-        {"NanoCpus": 3 * 10**9}, {"Memory": 2048 * MIB, "MemorySwap": 2048 * MIB}, {"MemorySwap": -1},
-        {"PidsLimit": 0}, {"PidsLimit": 257}, {"CpusetCpus": "x"}, {"RestartPolicy": {"Name": "always"}},
-        {"DeviceCgroupRules": ["a *:* rwm"]}, {"Devices": []}, {"CpusetMems": "0"},
-    ]  # fmt: skip
-    for change in changes:
-        with pytest.raises(Forbidden):
-            permit("POST", target, body | change)
+            update(**wrong)
 
 
 def put(*place: str, value: object) -> Callable[[dict[str, Any]], None]:
@@ -279,7 +283,7 @@ def test_what_the_driver_asks_passes_as_it_is(method: str, target: str) -> None:
         ("GET", "/containers/web/json"), ("GET", f"/containers/{'c' * 63}/json"), ("GET", "/containers/C/json"),
         ("GET", f"/containers/{CONTAINER}/logs"), ("GET", f"/containers/{CONTAINER}/archive?path=/"),
         ("PUT", f"/containers/{CONTAINER}/archive?path=/"), ("GET", f"/containers/{CONTAINER}/export"),
-        ("POST", f"/containers/{CONTAINER}/attach"),
+        ("POST", f"/containers/{CONTAINER}/update"), ("POST", f"/containers/{CONTAINER}/attach"),
         ("POST", f"/containers/{CONTAINER}/kill"), ("POST", f"/containers/{CONTAINER}/rename?name=x"),
         ("DELETE", f"/containers/{CONTAINER}"), ("DELETE", f"/containers/{CONTAINER}?force=true&v=true&link=1"),
         ("GET", f"/containers/{CONTAINER}/stats"), ("GET", f"/containers/{CONTAINER}/top"),
@@ -300,15 +304,14 @@ def test_what_it_does_not_ask_is_refused(method: str, target: str) -> None:
 def test_a_list_has_the_servers_own_containers_only() -> None:
     passed = permit("GET", '/containers/json?all=true&filters={"label":["lm-sandbox.run=ab"]}')
     assert json.loads(passed.query["filters"]) == {"label": ["lm-sandbox.run=ab", f"{OWNER_LABEL}=here"]}
-    others: list[object] = [
+    for filters in (
         {},
         {"label": []},
         {"label": ["a=b", "c=d"]},
         {"label": ["a=b"], "name": ["x"]},
         [],
         None,
-    ]
-    for filters in others:
+    ):
         with pytest.raises(Forbidden):
             permit("GET", f"/containers/json?all=true&filters={json.dumps(filters)}")
 

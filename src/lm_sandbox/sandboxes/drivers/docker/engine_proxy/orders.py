@@ -8,9 +8,9 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from lm_sandbox.config.sandboxes import DockerSettings, SandboxSettings
-from lm_sandbox.errors import Forbidden, Invalid
-from lm_sandbox.sandboxes.admission import admit_limits, default_limits
+from lm_sandbox.config.cores import parse_cores
+from lm_sandbox.config.sandboxes import Cores, DockerSettings
+from lm_sandbox.errors import Forbidden
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Answer, Image
 from lm_sandbox.sandboxes.drivers.docker.container import (
@@ -20,6 +20,7 @@ from lm_sandbox.sandboxes.drivers.docker.container import (
     container_config,
     resources,
 )
+from lm_sandbox.sandboxes.gpus import ALL
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID, WORKSPACE
 from lm_sandbox.sandboxes.limits import Limits
 from lm_sandbox.sandboxes.nvidia import GpuDevice
@@ -42,25 +43,25 @@ class Ulimit(Answer):
     hard: Annotated[int, Field(ge=0, strict=True)] = Field(alias="Hard")
 
 
-class ResourcesOrder(Answer):
+class GpuOrder(Answer):
+    """The GPUs of a sandbox."""
+
+    ids: tuple[Annotated[str, Field(pattern=r"^GPU-[0-9a-zA-Z-]{1,60}$")], ...] = Field(alias="DeviceIDs")
+
+
+class UpdateOrder(Answer):
     """What can be changed while a container lives."""
 
     nano_cpus: Amount = Field(alias="NanoCpus")
     memory: Amount = Field(alias="Memory")
     pids: Amount = Field(alias="PidsLimit")
-    cpuset: str = Field(alias="CpusetCpus")
+    cpuset: Cores = Field(alias="CpusetCpus")
 
 
-class DeviceOrder(Answer):
-    """GPUs."""
-
-    ids: tuple[str, ...] = Field((), alias="DeviceIDs")
-
-
-class HostOrder(ResourcesOrder):
+class HostOrder(UpdateOrder):
     """What differs between the containers of two sandboxes, of their resources."""
 
-    devices: tuple[DeviceOrder, ...] = Field(alias="DeviceRequests")
+    gpus: Annotated[tuple[GpuOrder, ...], Field(max_length=1)] = Field(alias="DeviceRequests")
     ulimits: tuple[Ulimit, ...] = Field(alias="Ulimits")
     tmpfs: dict[str, str] = Field(alias="Tmpfs")
 
@@ -86,70 +87,71 @@ Order = TypeVar("Order", bound=Answer)
 
 
 @dataclass(frozen=True, slots=True)
-class Grants:
-    """What one server may have of an engine.
+class Grant:
+    """What a sandbox may have here.
 
     Attributes:
-        docker: The runtime of its sandboxes.
-        sandbox: Their largest limits, their cores and GPUs; GPUs by the ids that the engine knows, or `all`.
-        owner: The server's name: what it makes carries it.
+        most: The largest limits.
+        gpus: The UUIDs of the GPUs that may be lent; `all` for every one.
     """
 
-    docker: DockerSettings
-    sandbox: SandboxSettings
-    owner: str
+    most: Limits
+    gpus: tuple[str, ...] = ()
 
-    def require(self, limits: Limits, gpus: Iterable[str] = ()) -> None:
-        """Refuses what is over them.
+    def require(self, limits: Limits) -> None:
+        """Refuses limits that are over the largest; raises Forbidden."""
+        for name in ("cpus", "memory_bytes", "pids", "disk_bytes", "open_files"):
+            if getattr(limits, name) > getattr(self.most, name):
+                raise Forbidden(f"A sandbox may have {getattr(self.most, name):g} {name} at most here.")
+        allowed = self.most.cpuset
+        if allowed and not (limits.cpuset and parse_cores(limits.cpuset) <= parse_cores(allowed)):
+            raise Forbidden(f"CpusetCpus may be within {allowed} here.")
 
-        Raises:
-            Forbidden: it says what may be had.
-        """
-        try:
-            admit_limits(limits, self.sandbox)
-        except Invalid as error:
-            raise Forbidden(str(error)) from error
-        granted = self.sandbox.gpus
-        if "all" not in granted and not set(gpus) <= set(granted):
-            raise Forbidden("That GPU is not granted here.")
+    def lend(self, ids: Iterable[str]) -> tuple[GpuDevice, ...]:
+        """Returns GPUs that may be lent; raises Forbidden."""
+        gpus = tuple(GpuDevice(id_, 0) for id_ in ids)
+        if ALL not in self.gpus and not {gpu.id for gpu in gpus} <= set(self.gpus):
+            raise Forbidden("DeviceRequests has a GPU that is not lent here.")
+        return gpus
 
 
-def container_order(body: object, grants: Grants) -> dict[str, Any]:
+def container_order(body: object, settings: DockerSettings, grant: Grant, owner: str) -> dict[str, Any]:
     """Returns what the engine is asked to make: a sandbox as the driver makes them, and nothing else.
 
+    Args:
+        body: What was asked for.
+        settings: What makes every sandbox: the runtime.
+        grant: What one may have.
+        owner: Whose container it will be.
+
     Raises:
-        Forbidden: the driver would never ask for that, or it is not granted.
+        Forbidden: the driver would never ask for that, or it is over the limits.
     """
     order = _understood(ContainerOrder, body)
     limits = _limits(order.host)
-    gpus = [gpu for request in order.host.devices for gpu in request.ids]
-    grants.require(limits, gpus)
-    spec = SandboxSpec(
-        limits,
-        dict(_pair(variable) for variable in order.env),
-        gpus=tuple(GpuDevice(gpu, 0) for gpu in gpus),
-    )
+    grant.require(limits)
+    gpus = grant.lend(id_ for request in order.host.gpus for id_ in request.ids)
+    spec = SandboxSpec(limits, dict(_pair(variable) for variable in order.env), gpus=gpus)
     sandbox, run = (order.labels.get(label, "") for label in (SANDBOX_LABEL, RUN_LABEL))
     image = Image(Id=order.image, Config={"Volumes": dict.fromkeys(_volumes(order.host.tmpfs))})
-    expected = container_config(SandboxId(sandbox), spec, grants.docker, image=image, run=run)
+    expected = container_config(SandboxId(sandbox), spec, settings, image=image, run=run)
     _require_same(body, expected)
-    return {**expected, "Labels": {**expected["Labels"], OWNER_LABEL: grants.owner}}
+    return {**expected, "Labels": {**expected["Labels"], OWNER_LABEL: owner}}
 
 
-def resources_order(body: object, grants: Grants) -> dict[str, Any]:
-    """Returns the limits that a container is given from now on.
+def update_order(body: object, grant: Grant) -> dict[str, Any]:
+    """Returns how the limits of a container are changed.
 
     Raises:
-        Forbidden: the driver would never ask for that, or it is over what is granted.
+        Forbidden: the driver would never ask for that, or it is over the limits.
     """
-    order = _understood(ResourcesOrder, body)
-    most = default_limits(grants.sandbox)
-    # What is written to the disk is charged to memory, and how much that may be does not stand here.
-    within = replace(most, memory_bytes=min(order.memory, most.memory_bytes), cpuset=order.cpuset)
-    grants.require(replace(within, cpus=order.nano_cpus / 1e9, pids=order.pids))
-    if order.memory > most.memory_bytes + most.disk_bytes:
-        raise Forbidden("A sandbox may not have as much memory here.")
-    limits = Limits(order.nano_cpus / 1e9, order.memory, order.pids, disk_bytes=0, cpuset=order.cpuset)
+    order = _understood(UpdateOrder, body)
+    most = grant.most
+    # The size of its files, which stays as it is, is added to the memory.
+    disk = max(0, min(most.disk_bytes, order.memory - 1))
+    limits = Limits(order.nano_cpus / 1e9, order.memory - disk, order.pids, disk, 0, order.cpuset)
+    # A change that leaves the cores out does not touch them.
+    grant.require(limits if order.cpuset else replace(limits, cpuset=most.cpuset))
     expected = resources(limits)
     _require_same(body, expected)
     return expected

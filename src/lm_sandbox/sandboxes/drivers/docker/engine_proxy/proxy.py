@@ -10,11 +10,12 @@ import anyio
 import httpx
 from anyio.abc import SocketStream
 
+from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.errors import Invalid
 from lm_sandbox.sandboxes.drivers.docker.engine import ANSWER_S, BASE_URL, Engine
 from lm_sandbox.sandboxes.drivers.docker.engine_proxy.exchange import Exchange, Way
 from lm_sandbox.sandboxes.drivers.docker.engine_proxy.holdings import Holdings
-from lm_sandbox.sandboxes.drivers.docker.engine_proxy.orders import Grants
+from lm_sandbox.sandboxes.drivers.docker.engine_proxy.orders import Grant
 from lm_sandbox.sandboxes.drivers.docker.engine_proxy.rules import Rules
 
 LOG = logging.getLogger(__name__)
@@ -24,24 +25,28 @@ CONNECTIONS = 1024
 
 
 @asynccontextmanager
-async def serving_engine(listen: Path, grants: Grants) -> AsyncIterator[None]:
+async def serving_engine(
+    listen: Path, settings: DockerSettings, grant: Grant, owner: str
+) -> AsyncIterator[None]:
     """Serves for as long as the context lasts.
 
     Args:
         listen: Where the server will find it.
-        grants: What the server may have, and of which engine.
+        settings: Which engine, and what makes every sandbox.
+        grant: What one sandbox may have.
+        owner: The server's name: what it makes carries it, and nothing else is there for it.
 
     Raises:
         Invalid: it cannot listen there.
     """
     _make_room(listen)
     async with AsyncExitStack() as exits:
-        transport = httpx.AsyncHTTPTransport(uds=str(grants.docker.socket))
+        transport = httpx.AsyncHTTPTransport(uds=str(settings.socket))
         http = await exits.enter_async_context(
             httpx.AsyncClient(transport=transport, base_url=BASE_URL, timeout=ANSWER_S)
         )
-        engine = await exits.enter_async_context(Engine(grants.docker.socket))
-        way = Way(Rules(grants).permit, Holdings(http, grants.owner), http, engine)
+        engine = await exits.enter_async_context(Engine(settings.socket))
+        way = Way(Rules(settings, grant, owner).permit, Holdings(http, owner), http, engine)
         slots = anyio.CapacityLimiter(CONNECTIONS)
 
         async def serve(stream: SocketStream) -> None:

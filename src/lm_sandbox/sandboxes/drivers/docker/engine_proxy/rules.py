@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from urllib.parse import parse_qsl
 
+from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.errors import Forbidden
 from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo
 from lm_sandbox.sandboxes.drivers.docker.engine import REFERENCE
 from lm_sandbox.sandboxes.drivers.docker.engine_proxy.orders import (
     OWNER_LABEL,
-    Grants,
+    Grant,
     container_order,
     exec_order,
-    resources_order,
     start_order,
+    update_order,
 )
 
 ID = re.compile(r"[0-9a-f]{64}")
@@ -61,14 +62,18 @@ class Permitted:
 
 
 class Rules:
-    """What one server may ask of an engine; containers that are not its own are not there for it.
+    """What one server may ask of an engine.
 
     Args:
-        grants: What it may have.
+        settings: What makes every sandbox.
+        grant: What one may have.
+        owner: The server's name; containers with another one, or none, are not there for it.
     """
 
-    def __init__(self, grants: Grants) -> None:
-        self._grants = grants
+    def __init__(self, settings: DockerSettings, grant: Grant, owner: str) -> None:
+        self._settings = settings
+        self._grant = grant
+        self._owner = owner
 
     def permit(self, method: str, target: str, body: bytes) -> Permitted:
         """Returns what goes to the engine instead of a request.
@@ -100,12 +105,12 @@ class Rules:
             case ["GET", "json"]:
                 return _bare(self._list(query), {}, body)
             case ["POST", "create"]:
-                order = container_order(_json(body), self._grants)
+                order = container_order(_json(body), self._settings, self._grant, self._owner)
                 return _bare(Permitted("POST", "/containers/create", body=order), query, b"")
             case ["POST", container, "update"] if ID.fullmatch(container):
-                order = resources_order(_json(body), self._grants)
+                made = update_order(_json(body), self._grant)
                 path = f"/containers/{container}/update"
-                permitted = Permitted("POST", path, body=order, subject=Subject.CONTAINER, id=container)
+                permitted = Permitted(method, path, body=made, subject=Subject.CONTAINER, id=container)
                 return _bare(permitted, query, b"")
             case [_, container, *verb] if ID.fullmatch(container):
                 return _one_container(method, container, verb, query, body)
@@ -115,7 +120,7 @@ class Rules:
         filters = _json(query.pop("filters", "").encode())
         match filters:
             case {"label": [str(label)], **more} if not more and LABEL.fullmatch(label):
-                labels = [label, f"{OWNER_LABEL}={self._grants.owner}"]
+                labels = [label, f"{OWNER_LABEL}={self._owner}"]
             case _:
                 raise Forbidden(UNKNOWN)
         if query != {"all": "true"}:
