@@ -93,17 +93,25 @@ def serve_mcp(
 @app.command()
 def doctor(
     security: Annotated[bool, typer.Option("--security", help="Say what is open instead.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended, as root.")] = False,
+    sure: Annotated[bool, typer.Option("--yes", help="With --fix: do not ask first.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what this host gives, what it lacks, and how to mend it."""
+    if fix and (security or as_json):
+        raise typer.BadParameter("it goes with neither --security nor --json", param_hint="--fix")
     if security:
         from lm_sandbox.cli.security import examine_security  # noqa: PLC0415
 
         finish(partial(examine_security, load_settings(), as_json=as_json))
-    from lm_sandbox.cli.doctor import examine  # noqa: PLC0415
+    from lm_sandbox.cli.doctor import examine, mend  # noqa: PLC0415
 
     enter_scope()
-    finish(partial(examine, load_settings(), as_json=as_json))
+    finish(
+        partial(mend, load_settings(), sure=sure)
+        if fix
+        else partial(examine, load_settings(), as_json=as_json)
+    )
 
 
 @app.command()

@@ -15,6 +15,7 @@ from typing import NewType, Protocol, Self
 from lm_sandbox.sandboxes.files import SandboxFiles
 from lm_sandbox.sandboxes.limits import Limits
 from lm_sandbox.sandboxes.process import CommandSpec, Process, Terminal
+from lm_sandbox.sandboxes.remedies import Step
 from lm_sandbox.sandboxes.terminal import TerminalSpec
 
 SandboxId = NewType("SandboxId", str)
@@ -128,6 +129,7 @@ class Check:
         detail: What was seen.
         fix: What a person can type or do when it is not, else an empty string.
         required: Whether the driver refuses to start without it.
+        remedy: What `doctor --fix` does about it; nothing where a person has to decide.
     """
 
     name: str
@@ -135,6 +137,7 @@ class Check:
     detail: str
     fix: str = ""
     required: bool = True
+    remedy: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
