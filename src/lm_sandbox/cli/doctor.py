@@ -37,7 +37,7 @@ async def examine(settings: Settings, *, as_json: bool) -> int:
     if as_json:
         report = {
             "driver": driver.name,
-            "checks": [asdict(check) for check in checks],
+            "checks": [asdict(check) | {"remedy": [step.shell for step in check.remedy]} for check in checks],
             "hardware": asdict(hardware),
             "engines": {engine.name: engine.problem or "ok" for engine in engines},
             "models": [asdict(model) for model in models],
