@@ -60,7 +60,7 @@ def test_doctor_names_every_check(command_env: dict[str, str]) -> None:
     report = json.loads(done.stdout)
     assert done.returncode == 0
     assert {check["name"] for check in report["checks"]} == {
-        "bubblewrap", "user namespaces", "system call filter", "control groups", "cpu controller", "images",
+        "bubblewrap", "user namespaces", "system call filter", "control groups", "cpu controller", "images", "rights",
     }  # fmt: skip
     assert "user namespaces" in call(command_env, "doctor").stdout
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from lm_sandbox.sandboxes.driver import Check
-from lm_sandbox.sandboxes.drivers.bubblewrap import apparmor
+from lm_sandbox.sandboxes.drivers.bubblewrap import apparmor, container
 from lm_sandbox.sandboxes.drivers.bubblewrap.delegation import (
     DELEGATION,
     SYSTEMD,
@@ -28,10 +28,7 @@ DELEGATE_FIX = (
     "To go on with weaker limits instead, set LM_SANDBOX_SANDBOX__REQUIRE_CGROUPS=false"
 )
 MOUNT_CPU_FIX = "Mount the cpu controller, or let whoever made this session delegate it"
-CONTAINER_FIX = (
-    "In Docker, start the container with --security-opt seccomp=unconfined "
-    "--security-opt systempaths=unconfined (and apparmor=unconfined where AppArmor is on)"
-)
+NO_FIX = "This kernel does not let bwrap make user namespaces, and does not say why"
 ONLY_ROOT = (
     "A sandbox with an image has users of its own, which only a server that runs as root can give it; "
     "leave the image out, run the server as root, or take the docker driver"
@@ -55,6 +52,7 @@ def check_host(*, require_cgroups: bool = True) -> list[Check]:
     return [
         _version(bwrap),
         _namespaces(bwrap),
+        *_rights(),
         _filter(),
         _cgroups(required=require_cgroups),
         _cpu_controller(),
@@ -97,18 +95,25 @@ def _namespaces(bwrap: str) -> Check:
             extra_groups=[] if as_root else None,
         )
     except OSError as error:
-        return Check(name, ok=False, detail=f"bwrap does not start: {error.strerror}", fix=CONTAINER_FIX)
+        return Check(name, ok=False, detail=f"bwrap does not start: {error.strerror}", fix=_refusal_fix())
     except subprocess.TimeoutExpired:
-        return Check(name, ok=False, detail="bwrap does not come back", fix=CONTAINER_FIX)
+        return Check(name, ok=False, detail="bwrap does not come back", fix=_refusal_fix())
     if tried.returncode == 0:
         return Check(name, ok=True, detail="bwrap makes a sandbox")
     said = (tried.stderr.strip().splitlines() or ["no message"])[-1]
     steps = _namespace_remedy(bwrap)
-    fix = advice(steps) if steps else CONTAINER_FIX
+    fix = advice(steps) if steps else _refusal_fix()
     return Check(name, ok=False, detail=f"bwrap is refused: {said}", fix=fix, remedy=steps)
 
 
+def _refusal_fix() -> str:
+    inside = container.read_container()
+    return inside.fix if inside else NO_FIX
+
+
 def _namespace_remedy(bwrap: str) -> tuple[Step, ...]:
+    if container.read_container():
+        return ()  # What would mend it is not inside.
     if _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1":
         return apparmor.remedy(bwrap, apparmor.look(), newest=apparmor.is_newest())
     if _sysctl("kernel/unprivileged_userns_clone") == "0":
@@ -129,6 +134,18 @@ def _sysctl(name: str) -> str:
         return ""
 
 
+def _rights() -> list[Check]:
+    if os.geteuid() != 0:
+        return []
+    lacking = _lacking_rights()
+    detail = f"root without {', '.join(lacking)}" if lacking else "those of root"
+    return [Check("rights", ok=not lacking, detail=detail, fix=container.RIGHTS_FIX)]
+
+
+def _lacking_rights() -> list[str]:
+    return container.lacking_rights(Path("/proc/self/status").read_text())
+
+
 def _filter() -> Check:
     name = "system call filter"
     try:
@@ -144,18 +161,22 @@ def is_delegated() -> bool:
     return _cgroups(required=True).ok
 
 
-def _find_hierarchy() -> cgroups.Hierarchy | None:
+def find_hierarchy() -> cgroups.Hierarchy | None:
+    """Finds where this server makes control groups.
+
+    On a host root makes them at the top, which systemd leaves alone; a container has only its own.
+    """
     return cgroups.find_hierarchy(
         Path("/proc/self/cgroup").read_text(),
         Path("/proc/self/mounts").read_text(),
-        root=os.geteuid() == 0,
+        top=os.geteuid() == 0 and container.read_container() is None,
     )
 
 
 def _cpu_controller() -> Check:
     name = "cpu controller"
-    found = _find_hierarchy()
-    if found is not None and "cpu" in _controllers(found):
+    found = find_hierarchy()
+    if found is not None and _is_ours(found) and "cpu" in _controllers(found):
         return Check(name, ok=True, detail="CPU time can be limited", required=False)
     detail = "CPU time of sandboxes is not limited"
     fix, steps = (delegation_advice(), DELEGATION) if SYSTEMD.exists() else (MOUNT_CPU_FIX, ())
@@ -164,7 +185,7 @@ def _cpu_controller() -> Check:
 
 def obstacle_to_images() -> str | None:
     """Says why sandboxes can have no images on this host, with the remedy; None where they can."""
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or _lacking_rights():
         return ONLY_ROOT
     if tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2]) < IMAGES_SINCE:
         return "Images need a kernel that can mount with other ids below an overlay: Linux 5.19 or newer"
@@ -180,18 +201,23 @@ def _images() -> Check:
 
 def _cgroups(*, required: bool) -> Check:
     name = "control groups"
-    found = _find_hierarchy()
+    found = find_hierarchy()
     if found is None:
         detail = "cpu, memory and pids controllers are not mounted"
         return Check(name, ok=False, detail=detail, fix=DELEGATE_FIX, required=required)
-    if not all(os.access(parent, os.W_OK) for parent in found.parents.values()):
+    if not _is_ours(found):
         detail = f"version {found.version}, but not delegated to this user"
-        return Check(name, ok=False, detail=detail, fix=DELEGATE_FIX, required=required)
+        fix = container.CGROUPS_FIX if container.read_container() else DELEGATE_FIX
+        return Check(name, ok=False, detail=detail, fix=fix, required=required)
     if lacking := [name for name in cgroups.REQUIRED if name not in _controllers(found)]:
         detail = f"version {found.version}, without {', '.join(lacking)}"
         return Check(name, ok=False, detail=detail, fix=DELEGATE_FIX, required=required)
     detail = f"version {found.version}: memory, pids"
     return Check(name, ok=True, detail=detail, required=required)
+
+
+def _is_ours(found: cgroups.Hierarchy) -> bool:
+    return all(os.access(parent, os.W_OK) for parent in found.parents.values())
 
 
 def _controllers(found: cgroups.Hierarchy) -> list[str]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.sandboxes.driver import Check
 from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo
-from lm_sandbox.sandboxes.drivers.docker.engine import BASE_URL
+from lm_sandbox.sandboxes.drivers.docker.engine import BASE_URL, engine_info
 from lm_sandbox.sandboxes.drivers.docker.runtimes import runtime_kind
 
 TRY_S = 10.0
@@ -36,7 +36,7 @@ def check_engine(settings: DockerSettings, image: str) -> list[Check]:
         with httpx.Client(
             transport=httpx.HTTPTransport(uds=str(settings.socket)), base_url=BASE_URL, timeout=TRY_S
         ) as http:
-            info = EngineInfo.model_validate_json(http.get("/info").raise_for_status().content)
+            info = engine_info(http.get("/info"))
             found = http.get(f"/images/{quote(image, safe='/:@')}/json").status_code == HTTPStatus.OK
     except (httpx.HTTPError, ValidationError) as error:
         detail = f"no engine answers on its socket ({type(error).__name__})"
