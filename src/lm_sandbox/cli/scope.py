@@ -8,9 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from lm_sandbox.sandboxes.drivers.bubblewrap.checks import is_delegated
+from lm_sandbox.sandboxes.drivers.bubblewrap.delegation import is_own_unit
 
+OWN_GROUPS = Path("/proc/self/cgroup")
 MARK = "LM_SANDBOX_SCOPE"
 TRY_S = 10
 
@@ -20,7 +23,9 @@ def enter_scope() -> None:
 
     Otherwise it returns, and the driver says what is missing.
     """
-    if os.geteuid() == 0 or MARK in os.environ or is_delegated():
+    if os.geteuid() == 0 or MARK in os.environ:
+        return
+    if is_delegated() and is_own_unit(OWN_GROUPS.read_text()):
         return
     systemd_run = shutil.which("systemd-run")
     if systemd_run is None:

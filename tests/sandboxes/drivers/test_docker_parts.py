@@ -15,6 +15,7 @@ from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo, Image
 from lm_sandbox.sandboxes.drivers.docker.confinement import outer_uid, read_confinement
 from lm_sandbox.sandboxes.drivers.docker.container import RUN_LABEL, container_config
 from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
+from lm_sandbox.sandboxes.drivers.docker.podman import for_podman, processes_of_a_user, write_profile
 from lm_sandbox.sandboxes.drivers.docker.profile import seccomp_profile
 from lm_sandbox.sandboxes.drivers.docker.runs import all_runs, ended_run, held_run
 from lm_sandbox.sandboxes.drivers.docker.runtimes import runtime_kind

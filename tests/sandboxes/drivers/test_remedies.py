@@ -7,7 +7,7 @@ import pytest
 
 from lm_sandbox.sandboxes.drivers.bubblewrap import apparmor
 from lm_sandbox.sandboxes.drivers.bubblewrap.apparmor import BWRAP, profile, remedy
-from lm_sandbox.sandboxes.drivers.bubblewrap.delegation import DELEGATION, DROP_IN, judge
+from lm_sandbox.sandboxes.drivers.bubblewrap.delegation import DELEGATION, DROP_IN, is_own_unit, judge
 from lm_sandbox.sandboxes.remedies import File, Package, Run, by_hand
 
 UBUNTUS = "abi <abi/4.0>,\nprofile bwrap /usr/bin/bwrap flags=(attach_disconnected) {\n  userns,\n}\n"
@@ -89,3 +89,17 @@ def test_the_line_to_type_does_what_the_steps_do(tmp_path: Path) -> None:
     assert place.read_text() == "it's 100 %\nand\n"
     assert (tmp_path / "b c").exists()
     assert DROP_IN in by_hand(DELEGATION)
+
+
+@pytest.mark.parametrize(
+    ("unit", "own"),
+    [
+        ("app.slice/lm-sandbox.service", True),
+        ("app.slice/run-r6ab1.scope", True),
+        ("app.slice/app-org.gnome.Terminal.slice/vte-spawn-1.scope", False),
+        ("session-3.scope", False),
+        ("", False),
+    ],
+)
+def test_the_control_group_of_a_terminal_is_not_taken_for_the_servers_own(unit: str, own: bool) -> None:
+    assert is_own_unit(f"1:name=systemd:/other.service\n0::/user.slice/{unit}\n") is own

@@ -28,6 +28,16 @@ def delegation_advice() -> str:
     return f"{advice(DELEGATION)}. {AGAIN}"
 
 
+def is_own_unit(proc_cgroup: str) -> bool:
+    """Tells whether a program has a unit of systemd to itself, from its `/proc/self/cgroup`.
+
+    A scope may be a terminal's, whose shell and other programs must stay where they are; one that
+    `systemd-run` has made is not.
+    """
+    unit = next((line.rpartition("/")[2] for line in proc_cgroup.splitlines() if line.startswith("0::")), "")
+    return unit.endswith(".service") or (unit.startswith("run-") and unit.endswith(".scope"))
+
+
 def check_delegation() -> list[Check]:
     """Asks systemd, where it runs, what it lends ordinary users; root needs nothing lent itself."""
     if os.geteuid() != 0 or not SYSTEMD.exists() or not Path("/sys/fs/cgroup/cgroup.controllers").exists():
