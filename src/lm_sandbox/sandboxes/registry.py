@@ -92,6 +92,8 @@ class SandboxRegistry:
             idle_since=ago(record.last_active_at),
             lifetime=record.lifetime,
             image=record.image,
+            limits=record.limits,
+            gpus=record.gpus,
             commands=self._book(record.id),
             shells=ShellBook(self._settings.shells),
             state=SandboxState.FAILED if enforced is None else record.state,

@@ -7,6 +7,8 @@ from pydantic import BaseModel
 from sqlalchemy import Column, String, Table, Text, delete, insert, select, update
 
 from lm_sandbox.sandboxes.egress import EgressPolicy
+from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.nvidia import GpuDevice
 from lm_sandbox.sandboxes.sandbox import Lifetime, Sandbox, SandboxState
 from lm_sandbox.sandboxes.serving_process import this_server
 from lm_sandbox.storage.database import Database
@@ -34,6 +36,8 @@ class SandboxRecord(BaseModel):
         egress: What it may reach.
         state: Where it is in its life.
         image: What was asked for as its root file system.
+        limits: What it may use.
+        gpus: Those that are lent to it.
         server: The process that has it.
     """
 
@@ -47,6 +51,8 @@ class SandboxRecord(BaseModel):
     egress: EgressPolicy
     state: SandboxState
     image: str | None = None
+    limits: Limits = Limits()
+    gpus: tuple[GpuDevice, ...] = ()
     server: str
 
     @classmethod

@@ -26,6 +26,8 @@ class EngineInfo(Answer):
     memory_limit: bool = Field(False, alias="MemoryLimit")
     pids_limit: bool = Field(False, alias="PidsLimit")
     cpu_quota: bool = Field(False, alias="CpuCfsQuota")
+    cpuset: bool = Field(False, alias="CPUSet")
+    cores: int = Field(0, alias="NCPU")
     security: tuple[str, ...] = Field((), alias="SecurityOptions")
     runtimes: dict[str, Runtime] = Field({}, alias="Runtimes")
     default_runtime: str = Field("runc", alias="DefaultRuntime")
@@ -73,6 +75,7 @@ class Resources(Answer):
     memory: int = Field(0, alias="Memory")
     cpus: int = Field(0, alias="NanoCpus")
     pids: int | None = Field(None, alias="PidsLimit")
+    cpuset: str = Field("", alias="CpusetCpus")
 
 
 class Config(Answer):
@@ -96,8 +99,16 @@ class Used(Answer):
     cpu_ns: int = Field(0, validation_alias=AliasPath("cpu_stats", "cpu_usage", "total_usage"))
     throttled_ns: int = Field(0, validation_alias=AliasPath("cpu_stats", "throttling_data", "throttled_time"))
     memory_bytes: int | None = Field(None, validation_alias=AliasPath("memory_stats", "usage"))
+    memory_stat: dict[str, int] = Field({}, validation_alias=AliasPath("memory_stats", "stats"))
     memory_peak_bytes: int | None = Field(None, validation_alias=AliasPath("memory_stats", "max_usage"))
     pids: int | None = Field(None, validation_alias=AliasPath("pids_stats", "current"))
+
+    @property
+    def cached_bytes(self) -> int:
+        """Memory that is only a copy of files on disk, as either version of control groups calls it."""
+        names = ("total_active_file", "total_inactive_file")
+        found = [self.memory_stat.get(name, self.memory_stat.get(name[6:], 0)) for name in names]
+        return sum(found)
 
 
 class Exec(Answer):

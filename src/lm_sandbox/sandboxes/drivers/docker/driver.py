@@ -1,5 +1,6 @@
 """The Docker driver."""
 
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
@@ -12,16 +13,23 @@ from lm_sandbox.errors import DriverUnavailable
 from lm_sandbox.sandboxes.driver import Adopted, Check, Enforced, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Container, EngineInfo
 from lm_sandbox.sandboxes.drivers.docker.checks import check_engine, obstacle_to_direct
-from lm_sandbox.sandboxes.drivers.docker.container import DEFAULT_IMAGE, RUN_LABEL, container_config
+from lm_sandbox.sandboxes.drivers.docker.container import (
+    DEFAULT_IMAGE,
+    RUN_LABEL,
+    container_config,
+    resources,
+)
 from lm_sandbox.sandboxes.drivers.docker.direct import DirectSandbox, Obstacle, open_init
-from lm_sandbox.sandboxes.drivers.docker.enforced import Held, describe
+from lm_sandbox.sandboxes.drivers.docker.enforced import Held, describe, describe_limits
 from lm_sandbox.sandboxes.drivers.docker.engine import Engine
 from lm_sandbox.sandboxes.drivers.docker.executed import ExecSandbox
+from lm_sandbox.sandboxes.drivers.docker.holding import require_cores
 from lm_sandbox.sandboxes.drivers.docker.podman import for_podman, processes_of_a_user, write_profile
 from lm_sandbox.sandboxes.drivers.docker.runs import all_runs, ended_run, held_run
 from lm_sandbox.sandboxes.drivers.docker.runtimes import RuntimeKind, runtime_kind
 from lm_sandbox.sandboxes.inside.launch import Launcher
 from lm_sandbox.sandboxes.inside.neighbourhood import Neighbourhood
+from lm_sandbox.sandboxes.limits import Limits
 
 REMOVE_S = 30.0
 UNSAFE = "The Docker engine gives less isolation than asked for; 'lm-sandbox doctor' says what is missing."
@@ -88,6 +96,7 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
 
     async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:
         """Makes a sandbox that is ready for commands."""
+        require_cores(spec.limits, self._info)
         image = await self._engine.image(spec.image or self._image)
         config = container_config(sandbox, spec, self._settings, image=image, run=self._run)
         if self._profile is not None:
@@ -101,6 +110,15 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
                 await self.destroy(sandbox)
                 await self._engine.remove(container)
             raise
+
+    async def limit(self, sandbox: SandboxId, limits: Limits) -> Mapping[str, str]:
+        """Changes what a living sandbox may use."""
+        made = self._find(sandbox)
+        require_cores(limits, self._info)
+        async with made.making_room(limits):
+            await self._engine.update(made.container, resources(limits))
+        kept = (await self._engine.inspect(made.container)).resources
+        return describe_limits(limits, kept, self._info.cgroup_version)
 
     async def adopt(self) -> list[Adopted]:
         """Returns nothing: what a killed server has left was removed when this one started."""
@@ -130,7 +148,7 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
         held = Held(container.resources, confinement, self._kind, self._info.cgroup_version, entry)
         if not held.complete:
             raise DriverUnavailable(UNSAFE)
-        return describe(spec.limits, held)
+        return describe(spec, held)
 
     async def _sweep(self) -> None:
         for path in all_runs(self._runs):

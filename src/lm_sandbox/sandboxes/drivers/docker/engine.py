@@ -15,7 +15,7 @@ import httpx
 from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from lm_sandbox.errors import DriverUnavailable, Invalid, SandboxFailed
+from lm_sandbox.errors import DriverUnavailable, Invalid, LimitInUse, SandboxFailed, Unsupported
 from lm_sandbox.sandboxes.drivers.docker.answers import Container, Created, EngineInfo, Exec, Image, Used
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
 
@@ -27,6 +27,8 @@ PODMANS = "Libpod-API-Version"
 HEAD_BYTES = 64 * 1024
 UNREACHABLE = "The Docker engine does not answer; start it, or name its socket in docker.socket."
 VANISHED = "The sandbox's container is gone or has ended; make a new one."
+# What the kernel says where a limit is below what is in use.
+BUSY = "device or resource busy"
 UPGRADE = (
     "POST /exec/{id}/start HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n"
     "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: {size}\r\n\r\n{body}"
@@ -88,6 +90,22 @@ class Engine:
             DriverUnavailable: the runtime refused, or the image lacks a shell.
         """
         _made(await self._ask("POST", f"/containers/{container}/start"))
+
+    async def update(self, container: str, resources: Mapping[str, object]) -> None:
+        """Changes the limits of a container.
+
+        Raises:
+            SandboxFailed: it is gone.
+            LimitInUse: the kernel cannot take back as much memory.
+            Unsupported: the runtime or its kernel refused.
+        """
+        answer = await self._ask("POST", f"/containers/{container}/update", resources)
+        if answer.status_code in {HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.BAD_REQUEST}:
+            LOG.warning("The Docker engine answered %s: %s", answer.status_code, answer.text[:1000])
+            if BUSY in answer.text:
+                raise LimitInUse("The sandbox uses more memory than that.")
+            raise Unsupported("The Docker engine cannot change these limits; this server's log says why.")
+        _there(answer)
 
     async def pause(self, container: str, *, paused: bool) -> None:
         """Halts every process of a container, or lets them go on.
