@@ -14,6 +14,7 @@ from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.errors import DriverUnavailable, Invalid, Unsupported
 from lm_sandbox.sandboxes.driver import RunState, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo, Image
+from lm_sandbox.sandboxes.drivers.docker.checks import check_engine
 from lm_sandbox.sandboxes.drivers.docker.confinement import outer_uid, read_confinement
 from lm_sandbox.sandboxes.drivers.docker.container import RUN_LABEL, container_config
 from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
@@ -344,3 +345,14 @@ def test_podman_is_asked_in_its_own_words_and_for_no_less(tmp_path: Path) -> Non
         key: before[key] for key in before if key not in changed
     }
     assert 0 < processes_of_a_user() <= int(Path("/proc/sys/kernel/pid_max").read_text())
+
+
+def test_an_engine_that_is_missing_is_installed_unless_another_one_was_named(tmp_path: Path) -> None:
+    (named,) = check_engine(DockerSettings(socket=tmp_path / "none"), "x")
+    assert (named.ok, named.remedy) == (False, ())
+    if not DockerSettings().socket.is_socket():
+        (usual,) = check_engine(DockerSettings(), "x")
+        assert [step.shell for step in usual.remedy] == [
+            "apt-get install --yes docker.io",
+            "systemctl start docker",
+        ]

@@ -152,7 +152,7 @@ class Verification:
             timeout_s=ATTEMPT_S,
             max_output_bytes=OUTPUT_BYTES,
             output_limit_bytes=64 * MIB,
-            env=env,
+            env=dict(env),
             user=self._user,
         )
         process = await self._driver.spawn(self._sandbox, request.spec())
