@@ -119,12 +119,16 @@ def doctor(
 
 
 @app.command()
-def verify(driver: DriverName = None, as_json: AsJson = False) -> None:
+def verify(
+    driver: DriverName = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Attempts of this group.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Try to break out of a sandbox on this machine, and report what held."""
     from lm_sandbox.cli.verify import report  # noqa: PLC0415
 
     enter_scope()
-    finish(partial(report, load_settings(driver=driver), as_json=as_json))
+    finish(partial(report, load_settings(driver=driver), only or [], as_json=as_json))
 
 
 @app.command("engine-proxy")

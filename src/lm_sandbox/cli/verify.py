@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -21,8 +22,13 @@ from lm_sandbox.sandboxes.verification.verify import Outcome, can_verify, rounds
 SHOWN_CHARACTERS = 300
 
 
-async def report(settings: Settings, *, as_json: bool) -> int:
-    """Makes every attempt and prints what came of it; returns 1 where anything got through.
+async def report(settings: Settings, only: Sequence[str], *, as_json: bool) -> int:
+    """Makes attempts and prints what came of them; returns 1 where anything got through.
+
+    Args:
+        settings: Of the server whose sandboxes are tried.
+        only: The groups to try; none means all.
+        as_json: Whether a program reads it.
 
     Raises:
         DriverUnavailable: this host cannot isolate, or is not of the kind that the attempts know.
@@ -35,7 +41,10 @@ async def report(settings: Settings, *, as_json: bool) -> int:
     images = settings.sandbox.driver == "bubblewrap" and obstacle_to_images() is None
     async with build_driver(settings.for_one_use()) as driver:
         with progress:
-            for tried in rounds_on(driver.name, images=images):
+            rounds = rounds_on(driver.name, images=images)
+            for tried in [one.only(only) for one in rounds] if only else rounds:
+                if not tried.size:
+                    continue
                 try:
                     async with tried.open(driver) as opened:
                         report.enforced = report.enforced or opened.enforced
@@ -44,7 +53,7 @@ async def report(settings: Settings, *, as_json: bool) -> int:
                 except Unsupported as error:
                     report.left_out[tried.name] = str(error)
     if report.enforced is None:
-        raise Unsupported("; ".join(report.left_out.values()))
+        raise Unsupported("; ".join(report.left_out.values()) or "There are no attempts of such a group.")
     if as_json:
         print(json.dumps(_as_json(report, report.enforced)))  # noqa: T201
     else:

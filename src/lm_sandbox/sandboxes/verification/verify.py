@@ -2,9 +2,9 @@
 
 import platform
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
@@ -214,6 +214,20 @@ class Round:
     outwards: Sequence[Attempt] = ()
     spec: SandboxSpec = SPEC
     user: User = User.SANDBOX
+
+    def only(self, groups: Collection[str]) -> "Round":
+        """Returns the same with the attempts of some groups alone."""
+        return replace(
+            self,
+            scripts=[attempt for attempt in self.scripts if attempt.group in groups],
+            files=[one for one in self.files if one.attempt.group in groups],
+            outwards=[attempt for attempt in self.outwards if attempt.group in groups],
+        )
+
+    @property
+    def size(self) -> int:
+        """How many attempts there are."""
+        return len(self.scripts) + len(self.files) + len(self.outwards)
 
     @asynccontextmanager
     async def open(self, driver: SandboxDriver) -> AsyncIterator[Opened]:
