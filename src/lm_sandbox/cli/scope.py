@@ -15,7 +15,7 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.delegation import is_own_unit
 
 OWN_GROUPS = Path("/proc/self/cgroup")
 MARK = "LM_SANDBOX_SCOPE"
-TRY_S = 10
+TRY_S = 20
 
 
 def enter_scope() -> None:
@@ -31,7 +31,10 @@ def enter_scope() -> None:
     if systemd_run is None:
         return
     scope = [systemd_run, "--user", "--scope", "--quiet", "-p", "Delegate=yes"]
-    tried = subprocess.run([*scope, "true"], capture_output=True, timeout=TRY_S, check=False)
+    try:
+        tried = subprocess.run([*scope, "true"], capture_output=True, timeout=TRY_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return
     if tried.returncode == 0:
         os.environ[MARK] = "1"
         os.execv(systemd_run, [*scope, sys.executable, *sys.argv])  # noqa: S606 - itself again
