@@ -288,6 +288,34 @@ def test_a_run_can_be_listed_shown_exported_and_forgotten(command_env: dict[str,
     assert "There is no response" in gone.stderr
 
 
+def test_users_are_made_shut_out_and_deleted_with_and_without_a_server(command_env: dict[str, str]) -> None:
+    given = call(command_env, "users", "create", "anna", "--scope", "models", "--quota", "runs=2")
+    assert "shown this once" in given.stderr
+    with serving(command_env) as (_, server):
+        form = {"grant_type": "password", "username": "anna", "password": given.stdout.strip()}
+        assert httpx.post(f"{server.url}/oauth/token", data=form).status_code == 200
+        new = "quite another password"
+        changed = subprocess.run(
+            [lm_sandbox(), "users", "passwd", "anna", "--password-from", "stdin"],
+            env=command_env, input=f"{new}\n", capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert new not in changed.stdout + changed.stderr
+        assert httpx.post(f"{server.url}/oauth/token", data=form).status_code == 400
+        token = httpx.post(f"{server.url}/oauth/token", data={**form, "password": new}).json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 200
+        shut = json.loads(call(command_env, "users", "disable", "anna", "--json").stdout)
+        assert (shut["state"], shut["quotas"]["runs"]) == ("disabled", 2)
+        assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 401
+        assert json.loads(call(command_env, "users", "enable", "anna", "--json").stdout)["state"] == "active"
+        assert "anna" in call(command_env, "users", "list").stdout
+        assert shut["id"] in call(command_env, "users", "show", "anna").stdout
+        assert call(command_env, "users", "delete", "anna").returncode == 0
+        assert json.loads(call(command_env, "users", "list", "--json").stdout) == []
+    refused = call(command_env, "users", "show", "anna")
+    assert (refused.returncode, "There is no user" in refused.stderr) == (1, True)
+
+
 def test_keys_are_made_listed_rotated_and_revoked_with_and_without_a_server(
     command_env: dict[str, str],
 ) -> None:
