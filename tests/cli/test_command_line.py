@@ -241,6 +241,20 @@ def test_verify_reports_that_every_attempt_was_in_vain(command_env: dict[str, st
     assert (unknown.returncode, "no attempts of such a group" in unknown.stderr) == (1, True)
 
 
+def test_limits_are_given_at_the_making_and_changed_and_gpus_are_refused_unless_allowed(
+    server: Server, command_env: dict[str, str]
+) -> None:
+    assert server.pid
+    assert call(command_env, "sandbox", "create", "--name", "mine", "--pids", "99").returncode == 0
+    limited = call(command_env, "sandbox", "limit", "mine", "--cpus", "0.5", "--cpuset", "0")
+    assert [line.split(" (")[0] for line in limited.stdout.splitlines()[:4]] == [
+        "cpus: 0.5", "cpuset: 0", "memory: 1536 MiB", "pids: 99",
+    ]  # fmt: skip
+    lent = call(command_env, "sandbox", "create", "--gpus", "1")
+    assert lent.returncode == 1
+    assert "sandbox.gpus" in lent.stderr
+
+
 def test_sandboxes_are_made_shown_halted_and_deleted_by_name(
     server: Server, command_env: dict[str, str]
 ) -> None:

@@ -272,8 +272,8 @@ class SandboxDriver(Protocol):
         """
         ...
 
-    async def changes(self, sandbox: SandboxId, folder: Path) -> list[FileChange]:
-        """Tells which files are not as they were saved.
+    async def changes(self, sandbox: SandboxId, folder: Path, until: Path | None = None) -> list[FileChange]:
+        """Tells which files are not as they were saved: now, or as they were saved later, until then.
 
         Raises:
             SandboxNotFound: the driver has no such sandbox.
