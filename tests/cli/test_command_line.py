@@ -62,7 +62,7 @@ def test_doctor_names_every_check(command_env: dict[str, str]) -> None:
     report = json.loads(done.stdout)
     assert done.returncode == 0
     assert {check["name"] for check in report["checks"]} == {
-        "bubblewrap", "user namespaces", "system call filter", "control groups", "cpu controller", "images",
+        "bubblewrap", "user namespaces", "system call filter", "control groups", "cpu controller", "images", "rights",
     }  # fmt: skip
     assert "user namespaces" in call(command_env, "doctor").stdout
 
@@ -232,11 +232,29 @@ def test_an_ordinary_user_starts_again_in_a_delegated_scope(tmp_path: Path) -> N
 
 
 def test_verify_reports_that_every_attempt_was_in_vain(command_env: dict[str, str]) -> None:
-    done = call(command_env, "verify", "--json")
+    groups = ("files", "privileges", "root: privileges")
+    done = call(command_env, "verify", "--json", *(word for group in groups for word in ("--only", group)))
     report = json.loads(done.stdout)
     assert done.returncode == 0, [row for row in report["attempts"] if not row["held"]]
-    assert report["held"]
-    assert len(report["attempts"]) >= 120
+    assert (report["held"], report["left_out"]) == (True, {})
+    assert {row["group"] for row in report["attempts"]} == set(groups)
+    assert len(report["attempts"]) > 40
+    unknown = call(command_env, "verify", "--only", "nonsense")
+    assert (unknown.returncode, "no attempts of such a group" in unknown.stderr) == (1, True)
+
+
+def test_limits_are_given_at_the_making_and_changed_and_gpus_are_refused_unless_allowed(
+    server: Server, command_env: dict[str, str]
+) -> None:
+    assert server.pid
+    assert call(command_env, "sandbox", "create", "--name", "mine", "--pids", "99").returncode == 0
+    limited = call(command_env, "sandbox", "limit", "mine", "--cpus", "0.5", "--cpuset", "0")
+    assert [line.split(" (")[0] for line in limited.stdout.splitlines()[:4]] == [
+        "cpus: 0.5", "cpuset: 0", "memory: 1536 MiB", "pids: 99",
+    ]  # fmt: skip
+    lent = call(command_env, "sandbox", "create", "--gpus", "1")
+    assert lent.returncode == 1
+    assert "sandbox.gpus" in lent.stderr
 
 
 def test_sandboxes_are_made_shown_halted_and_deleted_by_name(

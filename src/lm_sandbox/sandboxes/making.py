@@ -70,7 +70,9 @@ class Making:
         fleet.witness.gone(sandbox, reason)
         with anyio.CancelScope(shield=True):
             await fleet.networks.close(sandbox.id)
-            await fleet.driver.destroy(sandbox.id)
-            fleet.gpus.give_back(sandbox.gpus)
+            try:
+                await fleet.driver.destroy(sandbox.id)
+            finally:
+                fleet.gpus.give_back(sandbox.gpus)
             await fleet.shares.charge_seconds(sandbox.owner, sandbox.take_seconds(fleet.clock()) + 1)
         await sandbox.close_books()

@@ -24,6 +24,7 @@ from lm_sandbox.sandboxes.drivers.docker.enforced import Held, describe, describ
 from lm_sandbox.sandboxes.drivers.docker.engine import Engine
 from lm_sandbox.sandboxes.drivers.docker.executed import ExecSandbox
 from lm_sandbox.sandboxes.drivers.docker.holding import require_cores
+from lm_sandbox.sandboxes.drivers.docker.podman import for_podman, processes_of_a_user, write_profile
 from lm_sandbox.sandboxes.drivers.docker.runs import all_runs, ended_run, held_run
 from lm_sandbox.sandboxes.drivers.docker.runtimes import RuntimeKind, runtime_kind
 from lm_sandbox.sandboxes.inside.launch import Launcher
@@ -55,6 +56,7 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
         self._engine: Engine
         self._info: EngineInfo
         self._kind: RuntimeKind
+        self._profile: Path | None = None
         self._obstacle: Obstacle | None = None
         self._launcher = Launcher()
 
@@ -78,6 +80,7 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
             if kind is None:
                 raise DriverUnavailable(UNSAFE)
             self._kind = kind
+            self._profile = write_profile(self._runs) if self._info.podman else None
             await self._sweep()
             self._run = exits.enter_context(held_run(self._runs))
             reason = obstacle_to_direct(self._info, self._settings.runtime)
@@ -96,6 +99,8 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
         require_cores(spec.limits, self._info)
         image = await self._engine.image(spec.image or self._image)
         config = container_config(sandbox, spec, self._settings, image=image, run=self._run)
+        if self._profile is not None:
+            config = for_podman(config, self._profile, processes_of_a_user())
         container = await self._engine.create(config)
         try:
             await self._engine.start(container)
