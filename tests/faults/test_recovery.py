@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import eventually, serving
 from tests.control_groups import control_groups
+from tests.processes import pids_with
 from tests.sandboxes.imaged import needs_images
 
 pytestmark = pytest.mark.anyio
@@ -74,17 +75,6 @@ def run(client: httpx.Client, sandbox: str, command: str, **more: object) -> dic
 def ended(client: httpx.Client, command: str) -> dict[str, Any]:
     found: dict[str, Any] = client.get(command, params={"wait_s": 30}).json()
     assert found["status"] != "running"
-    return found
-
-
-def pids_with(text: str) -> list[int]:
-    """Finds processes by what stands in their command lines."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with suppress(OSError):
-                if text.encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
     return found
 
 

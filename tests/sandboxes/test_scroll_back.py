@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm_sandbox.sandboxes.scroll_back import LOOK_BYTES, ScrollBack
+from lm_sandbox.sandboxes.inside.scroll_back import LOOK_BYTES, ScrollBack
 
 
 def test_all_is_kept_while_there_is_room() -> None:

@@ -77,6 +77,10 @@ class MovableStream(OutputStream):
         """
 
     @abstractmethod
+    def available(self) -> int:
+        """Tells how many bytes are there."""
+
+    @abstractmethod
     def move(self, fd: int, offset: int, size: int) -> int:
         """Moves bytes that are there into a file, so that they are always either here or there.
 
@@ -117,8 +121,11 @@ class Process(Running, Protocol):
     stderr: OutputStream
     channel: OutputStream | None
 
-    def mark(self) -> None:
-        """Remembers this moment for `interrupt` and `limits_hit`, which otherwise count from the start."""
+    def mark(self, since: str | None = None) -> str:
+        """Remembers this moment for `interrupt` and `limits_hit`, which otherwise count from the start.
+
+        It is told, so that another server can have it remembered again by `since`.
+        """
         ...
 
     async def interrupt(self, number: int) -> None:

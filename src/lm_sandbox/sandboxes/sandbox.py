@@ -230,8 +230,9 @@ class Sandbox:
             self.last_active_at = datetime.now(UTC)
 
     async def close_books(self) -> None:
-        """Lets go of its commands and shells."""
+        """Lets go of its commands, shells and terminals."""
         self.commands.close()
+        self.terminals.drop()
         await self.shells.drop()
 
     def is_over(self, now: float) -> bool:

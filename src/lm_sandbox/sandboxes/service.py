@@ -8,7 +8,6 @@ from time import monotonic
 from typing import Self
 
 import anyio
-import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from lm_sandbox.config.sandboxes import SandboxSettings
@@ -38,7 +37,7 @@ from lm_sandbox.sandboxes.sandbox import (
 from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
 from lm_sandbox.sandboxes.secrets import check_secrets
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
-from lm_sandbox.sandboxes.survivors import survivors, sweep
+from lm_sandbox.sandboxes.survivors import Survivor, survivors
 from lm_sandbox.sandboxes.witness import Witness
 from lm_sandbox.telemetry.happenings import Tell, unheard
 
@@ -50,6 +49,7 @@ class SandboxService:
 
     Attributes:
         runner: Starts programs in them.
+        survivors: Those that an earlier server has left.
 
     Args:
         driver: What makes them; entered and left with the service.
@@ -87,6 +87,7 @@ class SandboxService:
         self._registry = SandboxRegistry(settings, spool, clock)
         self.runner = CommandRunner(driver, self._networks, settings)
         self._witness = Witness(tell, driver.name, self.runner)
+        self.survivors: list[Survivor] = []
         self._tasks: TaskGroup | None = None
         self._exits = AsyncExitStack()
 
@@ -104,7 +105,7 @@ class SandboxService:
             tasks = await exits.enter_async_context(anyio.create_task_group())
             exits.callback(tasks.cancel_scope.cancel)
             self._tasks = tasks
-            await self._recover()
+            await self._recover(tasks)
             tasks.start_soon(self._reap_for_ever)
             self._exits = exits.pop_all()
         return self
@@ -355,15 +356,14 @@ class SandboxService:
             await anyio.sleep(REAP_S)
             await self.reap()
 
-    async def _recover(self) -> None:
-        for found in await survivors(self._driver, self._records, self._registry):
+    async def _recover(self, tasks: TaskGroup) -> None:
+        self.survivors = await survivors(self._driver, self._records, self._registry, self._spool, tasks)
+        for found in self.survivors:
             for command in found.running:
                 self._watch(found.sandbox, command, ExitStack())
-            if found.alive:
+            if found.left is not None:
                 with suppress(LmSandboxError):
                     await self._set_egress(found.owner, found.sandbox, found.egress)
-        known = {record.id for record in await self._records.all()}
-        await anyio.to_thread.run_sync(sweep, self._spool, known)
 
     def _watch(self, sandbox: Sandbox, command: Command, held: ExitStack) -> None:
         if self._tasks is None:

@@ -45,6 +45,10 @@ class Neighbour(Protocol):
         """Starts a program on a pseudo-terminal."""
         ...
 
+    async def keep(self, name: str, file: int | None) -> None:
+        """Has an open file kept for another server, or kept no longer."""
+        ...
+
     async def set_state(self, state: RunState) -> None:
         """Lets it run, halts its processes, or ends them."""
         ...
@@ -82,6 +86,10 @@ class Neighbourhood(Generic[S]):
     async def open_terminal(self, sandbox: SandboxId, spec: TerminalSpec) -> Terminal:
         """Starts a program on a pseudo-terminal."""
         return await self._find(sandbox).open_terminal(spec)
+
+    async def keep(self, sandbox: SandboxId, name: str, file: int | None) -> None:
+        """Has an open file kept for another server, or kept no longer."""
+        await self._find(sandbox).keep(name, file)
 
     async def listen(self, sandbox: SandboxId, doors: Sequence[Door]) -> list[socket]:
         """Listens inside the sandbox."""

@@ -15,13 +15,14 @@ from lm_sandbox.sandboxes.driver import FileChange, RunState, Stats
 from lm_sandbox.sandboxes.inside import storage
 from lm_sandbox.sandboxes.inside.cgroups import Group
 from lm_sandbox.sandboxes.inside.confined_files import ConfinedFiles
-from lm_sandbox.sandboxes.inside.entrance import Entrance, Identity
+from lm_sandbox.sandboxes.inside.entrance import Entrance, Identity, Left
 from lm_sandbox.sandboxes.inside.file_questions import Questions
 from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
 from lm_sandbox.sandboxes.inside.layout import FULL_BYTES, FULL_FILES
 from lm_sandbox.sandboxes.inside.netns import NetworkNamespace
 from lm_sandbox.sandboxes.inside.process import ConfinedProcess
 from lm_sandbox.sandboxes.inside.pty import ConfinedTerminal
+from lm_sandbox.sandboxes.inside.safekeeping import MEMORY, files_of
 from lm_sandbox.sandboxes.inside.tree import kill_all
 from lm_sandbox.sandboxes.limits import Limit
 from lm_sandbox.sandboxes.process import CommandSpec
@@ -156,17 +157,40 @@ class Occupied:
         """
         await self._entrance.warm_up()
 
-    async def adopt(self, kept: Mapping[str, Kept]) -> dict[str, ConfinedProcess]:
+    async def keep(self, name: str, file: int | None) -> None:
+        """Has an open file kept for another server, or kept no longer.
+
+        Raises:
+            DriverUnavailable: the launcher is gone.
+        """
+        if file is None:
+            await self._launcher.drop(self.id, MEMORY + name)
+        else:
+            await self._launcher.keep(self.id, MEMORY + name, "", [file])
+
+    async def end_programs(self) -> None:
+        """Ends all of its programs, where nobody knows them.
+
+        Raises:
+            SandboxFailed: they do not end.
+        """
+        self.freeze(frozen=False)
+        await self._end_processes()
+
+    async def adopt(self, kept: Mapping[str, Kept]) -> Left:
         """Takes over its zygotes and its named programs from an earlier server."""
         paused = self._group is not None and self._group.can_freeze and self._group.frozen
         # A halted zygote would tell nothing.
         self.freeze(frozen=False)
-        named: dict[str, ConfinedProcess] = {}
+        left = Left()
         for entrance in self._entrances():
-            named |= await entrance.adopt(kept)
+            one = await entrance.adopt(kept)
+            left.processes.update(one.processes)
+            left.terminals.update(one.terminals)
+        left.files.update(files_of(kept))
         if paused:
             await self.set_state(RunState.PAUSED)
-        return named
+        return left
 
     async def set_state(self, state: RunState) -> None:
         """Lets it run, halts its processes, or ends them.

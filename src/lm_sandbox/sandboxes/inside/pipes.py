@@ -68,10 +68,16 @@ class PipeReader(MovableStream):
             if self._fd < 0:
                 raise anyio.ClosedResourceError
             await anyio.wait_readable(self._fd)
-            if size := struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))[0]:
-                return int(size)
+            if size := self.available():
+                return size
             if _events(self._fd) == select.POLLHUP:
                 raise anyio.EndOfStream
+
+    def available(self) -> int:
+        """Tells how many bytes are there."""
+        if self._fd < 0:
+            return 0
+        return int(struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))[0])
 
     def move(self, fd: int, offset: int, size: int) -> int:
         """Moves bytes that are there into a file, so that they are always either here or there.

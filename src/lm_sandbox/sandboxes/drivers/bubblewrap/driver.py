@@ -107,7 +107,10 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
         """Takes over what a killed server has left; what ran there without a name is ended."""
         inherited = await self._succession.inherit()
         self._sandboxes |= {one.sandbox: one.made for one in inherited}
-        return [Adopted(one.sandbox, one.made.enforced, one.processes) for one in inherited]
+        return [
+            Adopted(one.sandbox, one.made.enforced, one.left.processes, one.left.terminals, one.left.files)
+            for one in inherited
+        ]
 
     async def destroy(self, sandbox: SandboxId) -> None:
         """Ends every process of the sandbox and removes all that belongs to it."""

@@ -22,6 +22,8 @@ from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
 LOG = logging.getLogger(__name__)
 BASE_URL = "http://docker"
 ANSWER_S = 60.0
+REMOVE_S = 30.0
+POLL_S = 0.05
 REFERENCE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]*")
 HEAD_BYTES = 64 * 1024
 UNREACHABLE = "The Docker engine does not answer; start it, or name its socket in docker.socket."
@@ -35,12 +37,12 @@ UPGRADE = (
 class Engine:
     """Talks to one engine over its socket; works with Docker and with Podman's Docker API.
 
-    Args:
+    Attributes:
         path: The socket.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(path)), base_url=BASE_URL, timeout=ANSWER_S
         )
@@ -123,8 +125,18 @@ class Engine:
         return Used.model_validate_json(answer.content)
 
     async def remove(self, container: str) -> None:
-        """Kills and removes a container with its volumes; idempotent."""
-        await self._ask("DELETE", f"/containers/{container}?force=true&v=true")
+        """Kills and removes a container with its volumes, and waits until it is gone; idempotent.
+
+        Raises:
+            DriverUnavailable: the engine does not answer.
+        """
+        with anyio.move_on_after(REMOVE_S):
+            while True:
+                answer = await self._ask("DELETE", f"/containers/{container}?force=true&v=true")
+                # Somebody else removes it already.
+                if answer.status_code != HTTPStatus.CONFLICT:
+                    return
+                await anyio.sleep(POLL_S)
 
     async def labelled(self, label: str) -> list[str]:
         """Lists the ids of the containers that carry a label."""
@@ -167,7 +179,7 @@ class Engine:
         async with AsyncExitStack() as exits:
             try:
                 with anyio.fail_after(ANSWER_S):
-                    stream = await exits.enter_async_context(await anyio.connect_unix(self._path))
+                    stream = await exits.enter_async_context(await anyio.connect_unix(self.path))
                     body = json.dumps({"Detach": False, "Tty": False})
                     await stream.send(UPGRADE.format(id=program, size=len(body), body=body).encode())
                     output = BufferedByteReceiveStream(stream)

@@ -1,0 +1,117 @@
+"""What a killed server has left with the engine, for the one that comes after it."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lm_sandbox.errors import SandboxFailed
+from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.drivers.docker.answers import Container
+from lm_sandbox.sandboxes.drivers.docker.engine import Engine
+from lm_sandbox.sandboxes.drivers.docker.runs import Run, ended_runs, inherited_run, new_run
+from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
+from lm_sandbox.sandboxes.limits import Limits
+
+RUN_LABEL = "lm-sandbox.run"
+SANDBOX_LABEL = "lm-sandbox.sandbox"
+LIMITS_LABEL = "lm-sandbox.limits"
+# Before the names of runs, in what the launcher keeps of no sandbox.
+RUN = "run/"
+
+
+def labels(run: str, sandbox: SandboxId, limits: Limits) -> dict[str, str]:
+    """Returns what stands on a container, so that another server knows it again."""
+    return {RUN_LABEL: run, SANDBOX_LABEL: sandbox, LIMITS_LABEL: json.dumps(asdict(limits))}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A container of an earlier server that runs and is as it was made.
+
+    Attributes:
+        sandbox: What it is known as.
+        spec: What it was made from; its variables are the container's own.
+        container: What the engine says of it.
+        kept: What the launcher has kept of it.
+        alone: Whether the launcher is gone, too, so that what runs in it answers to nobody.
+    """
+
+    sandbox: SandboxId
+    spec: SandboxSpec
+    container: Container
+    kept: dict[str, Kept]
+    alone: bool
+
+
+class Succession:
+    """Holds the runs of this server and of those whose sandboxes it has taken over.
+
+    Args:
+        engine: Has the containers.
+        launcher: Outlives its server, and ends the containers when no other comes.
+        folder: Where runs are noted.
+    """
+
+    def __init__(self, engine: Engine, launcher: Launcher, folder: Path) -> None:
+        self._engine = engine
+        self._launcher = launcher
+        self._folder = folder
+        self._kept: defaultdict[str, dict[str, Kept]] = defaultdict(dict)
+        self._inherited: list[Run] = []
+        self._held: set[str] = set()
+
+    async def runs(self) -> Sequence[Run]:
+        """Returns the runs that this server has from now on, the first of them for its own sandboxes.
+
+        Raises:
+            DriverUnavailable: the launcher is gone.
+        """
+        for one in await self._launcher.recall():
+            if one.name.startswith(RUN):
+                name = one.name.removeprefix(RUN)
+                self._inherited.append(inherited_run(self._folder, name, one.fds[0]))
+                self._held.add(name)
+            else:
+                self._kept[one.sandbox][one.name] = one
+        self._inherited += ended_runs(self._folder)
+        runs = [new_run(self._folder), *self._inherited]
+        for run in runs:
+            await self._launcher.keep("", RUN + run.name, "", [run.fd])
+            order = {"engine": str(self._engine.path), "label": f"{RUN_LABEL}={run.name}"}
+            await self._launcher.ask("containers", order)
+        return runs
+
+    async def inherit(self) -> list[Found]:
+        """Returns what earlier servers have left; containers that do not run or are not ours are removed.
+
+        Raises:
+            DriverUnavailable: the engine does not answer.
+        """
+        found = []
+        for run in self._inherited:
+            for name in await self._engine.labelled(f"{RUN_LABEL}={run.name}"):
+                one = await self._look_at(name, alone=run.name not in self._held)
+                if one is None:
+                    await self._engine.remove(name)
+                else:
+                    found.append(one)
+        return found
+
+    def rest(self) -> Iterator[Kept]:
+        """Gives what was kept of sandboxes that are no more."""
+        for kept in self._kept.values():
+            yield from kept.values()
+
+    async def _look_at(self, name: str, *, alone: bool) -> Found | None:
+        try:
+            container = await self._engine.inspect(name)
+        except SandboxFailed:
+            return None
+        told = container.config.labels or {}
+        sandbox, limits = told.get(SANDBOX_LABEL), told.get(LIMITS_LABEL)
+        if not (container.state.running and sandbox and limits and container.resources.confined):
+            return None
+        spec = SandboxSpec(limits=Limits(**json.loads(limits)))
+        return Found(SandboxId(sandbox), spec, container, self._kept.pop(sandbox, {}), alone)
