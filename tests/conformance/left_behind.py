@@ -67,7 +67,9 @@ async def commands(driver: SandboxDriver, marks: Marks) -> None:
     await driver.spawn(BOX, bash(counting, name="counter"))
     reading = "while read x; do echo got $x; done; echo over"
     await driver.spawn(BOX, bash(reading, name="reader", stdin=True))
-    await driver.spawn(BOX, bash(f"trap 'exit 7' TERM; setsid sleep {marks.tree} > /dev/null 2>&1 & wait", name="tree"))
+    await driver.spawn(
+        BOX, bash(f"trap 'exit 7' TERM; setsid sleep {marks.tree} > /dev/null 2>&1 & wait", name="tree")
+    )
     waiting = await driver.spawn(BOX, bash(f"setsid sleep {marks.waiting} & echo on; sleep {marks.waiting}"))
     await waiting.stdout.receive()
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from sqlalchemy import Column, String, Table, Text, delete, insert, select, update
 
 from lm_sandbox.sandboxes.egress import EgressPolicy
+from lm_sandbox.sandboxes.instant import Instant
 from lm_sandbox.sandboxes.sandbox import Lifetime, Sandbox, SandboxState
 from lm_sandbox.sandboxes.serving_process import this_server
 from lm_sandbox.storage.database import Database
@@ -35,6 +36,9 @@ class SandboxRecord(BaseModel):
         state: Where it is in its life.
         image: What was asked for as its root file system.
         server: The process that has it.
+        boot: The start of the host that these are counted from.
+        created_s: When it was made, in seconds from there; None where that was before.
+        last_active_s: When it was last used, likewise.
     """
 
     id: str
@@ -48,12 +52,35 @@ class SandboxRecord(BaseModel):
     state: SandboxState
     image: str | None = None
     server: str
+    boot: str = ""
+    created_s: float | None = None
+    last_active_s: float | None = None
 
     @classmethod
     def of(cls, sandbox: Sandbox) -> "SandboxRecord":
         """Describes a sandbox as it is now."""
-        own = {name: getattr(sandbox, name) for name in cls.model_fields if name != "server"}
-        return cls.model_validate({**own, "server": this_server()})
+        told = {
+            "server": this_server(),
+            "boot": sandbox.used.boot,
+            "created_s": sandbox.made.boot_s if sandbox.made.boot == sandbox.used.boot else None,
+            "last_active_s": sandbox.used.boot_s,
+        }
+        own = {name: getattr(sandbox, name) for name in cls.model_fields if name not in told}
+        return cls.model_validate(own | told)
+
+    @property
+    def made(self) -> Instant:
+        """When it was made."""
+        return _instant(self.created_at, self.boot, self.created_s)
+
+    @property
+    def used(self) -> Instant:
+        """When it was last used."""
+        return _instant(self.last_active_at, self.boot, self.last_active_s)
+
+
+def _instant(wall: datetime, boot: str, boot_s: float | None) -> Instant:
+    return Instant(wall) if boot_s is None else Instant(wall, boot, boot_s)
 
 
 class SandboxStore:

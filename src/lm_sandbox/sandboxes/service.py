@@ -347,8 +347,8 @@ class SandboxService:
             await self._shares.charge_seconds(sandbox.owner, sandbox.take_seconds(now))
             if sandbox.state is not SandboxState.CREATING and sandbox.is_over(now):
                 await self._remove(sandbox, "its time was over")
-            elif sandbox.recorded_at < sandbox.last_active_at:
-                sandbox.recorded_at = sandbox.last_active_at
+            elif sandbox.recorded != sandbox.used:
+                sandbox.recorded = sandbox.used
                 await self._records.change(SandboxRecord.of(sandbox))
 
     async def _reap_for_ever(self) -> None:

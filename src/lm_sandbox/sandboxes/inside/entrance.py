@@ -28,6 +28,7 @@ from lm_sandbox.sandboxes.terminal import TerminalSpec
 
 ALL_NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
 TERM = "xterm-256color"
+ENDED = "The sandbox has ended on its own; make a new one."
 NO_MORE = "The sandbox takes no more commands; make a new one."
 
 LIST_S = 10.0
@@ -229,9 +230,11 @@ class Entrance:
         process = self._process(number, pipes.ours, command.name)
         given = {"stdin": command.stdin, "channel": command.channel}
         try:
-            await zygote.send(self._order(number, command) | given, pipes.theirs)
+            self._require_alive()
+            # Kept first: what runs and is not kept would answer to nobody.
             if command.name is not None:
                 await self._safe.keep_process(command.name, number, pipes.ours)
+            await zygote.send(self._order(number, command) | given, pipes.theirs)
         except BaseException:
             self._running.pop(number, None)
             await process.aclose()
@@ -239,6 +242,10 @@ class Entrance:
         finally:
             pipes.close()
         return process
+
+    def _require_alive(self) -> None:
+        if not self._bounds.alive:
+            raise SandboxFailed(ENDED)
 
     def _process(self, number: int, ends: Ends, name: str | None) -> ConfinedProcess:
         process = ConfinedProcess(

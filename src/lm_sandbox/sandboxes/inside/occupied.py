@@ -81,7 +81,7 @@ class Occupied:
         self.premises = premises
         self._group = premises.group
         self._launcher = launcher
-        self._paused = False
+        self._paused = self._unlimited = False
         self._init, self._init_pid = premises.init, premises.init_pid
         with ExitStack() as held:
             # Held open, so that it never becomes the root of another process with the same number.
@@ -99,6 +99,8 @@ class Occupied:
     @property
     def alive(self) -> bool:
         """Whether its init runs."""
+        if self._init < 0 or self._unlimited:
+            return False
         try:
             signal.pidfd_send_signal(self._init, 0)
         except ProcessLookupError:
@@ -115,9 +117,13 @@ class Occupied:
 
     def hits(self) -> Mapping[Limit, int]:
         """Counts how often each limit was hit so far."""
-        with suppress(OSError):
+        try:
             return self._group.hits() if self._group else {}
-        return {}  # Whoever made the groups has removed them.
+        except OSError:
+            # Whoever made the groups has removed them: nothing in it is limited any more.
+            self._unlimited = True
+            self._kill()
+            return {}
 
     def members(self) -> Iterable[int]:
         """Lists its processes by their numbers on the host."""
@@ -270,17 +276,23 @@ class Occupied:
         self.freeze(frozen=False)
         if self._group is not None:
             self._group.unthrottle()
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._init, signal.SIGKILL)
+        self._kill()
         self._open_files.close()
         for entrance in self._entrances():
             entrance.close()
         self.files.close()
         with anyio.move_on_after(END_S):
             await anyio.wait_readable(self._init)
-        os.close(self._init)
+        init, self._init = self._init, -1
+        os.close(init)
         with suppress(DriverUnavailable):
             await self._launcher.ask("forget", {"sandbox": self.id})
+
+    def _kill(self) -> None:
+        """Kills its first process, and with that all others."""
+        if self._init >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._init, signal.SIGKILL)
 
     def _freeze(self, frozen: bool) -> None:
         self.freeze(frozen=frozen)

@@ -68,6 +68,8 @@ def container_config(
         "Hostname": HOSTNAME,
         "Entrypoint": list(INIT),
         "Cmd": [],
+        # It is deaf to all others.
+        "StopSignal": "SIGKILL",
         "Healthcheck": {"Test": ["NONE"]},
         "Env": [f"{name}={value}" for name, value in env.items()],
         "WorkingDir": WORKSPACE,

@@ -15,14 +15,14 @@ import anyio
 from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from lm_sandbox.errors import SandboxFailed, Unsupported
+from lm_sandbox.errors import DriverUnavailable, SandboxFailed, Unsupported
 from lm_sandbox.sandboxes.driver import RunState, SandboxId, Stats
 from lm_sandbox.sandboxes.drivers.docker.confinement import Confinement, outer_uid, read_confinement
 from lm_sandbox.sandboxes.drivers.docker.demultiplexer import Demultiplexer
 from lm_sandbox.sandboxes.drivers.docker.doorway import Doorway
 from lm_sandbox.sandboxes.drivers.docker.engine import VANISHED, Engine
 from lm_sandbox.sandboxes.drivers.docker.exec_process import Control, ExecProcess
-from lm_sandbox.sandboxes.drivers.docker.pumped import PumpControl, PumpedProcess
+from lm_sandbox.sandboxes.drivers.docker.pumped import LOST, PumpControl, PumpedProcess
 from lm_sandbox.sandboxes.drivers.docker.unentered import WHY, Unentered
 from lm_sandbox.sandboxes.inside.entrance import Left
 from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
@@ -246,8 +246,14 @@ class ExecSandbox(Unentered):
         return Exit(code, None, limits)
 
     async def _code(self, program: str) -> int:
-        while (state := await self._engine.program(program)).running or state.code is None:  # noqa: ASYNC110 - there is no event
-            await anyio.sleep(POLL_S)
+        try:
+            while (state := await self._engine.program(program)).running or state.code is None:  # noqa: ASYNC110 - there is no event
+                await anyio.sleep(POLL_S)
+        except SandboxFailed as error:
+            # An engine that was restarted under it knows the container still, but none of its programs.
+            if await self._runs():
+                raise DriverUnavailable(LOST) from error
+            raise
         return state.code
 
     async def _runs(self) -> bool:
