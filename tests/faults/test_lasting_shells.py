@@ -55,7 +55,11 @@ def test_shells_go_on_with_all_that_they_knew(servers: Servers) -> None:
 
     def wait() -> None:
         with suppress(httpx.HTTPError):
-            told(client, busy, f"cd /var; A=6; touch begun; setsid sleep {NAPS[0]} & sleep {NAPS[1]}")
+            told(
+                client,
+                busy,
+                f"cd /var; A=6; touch /workspace/begun; setsid sleep {NAPS[0]} & sleep {NAPS[1]}",
+            )
 
     waiting = threading.Thread(target=wait)
     waiting.start()

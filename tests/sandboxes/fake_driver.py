@@ -164,5 +164,8 @@ class FakeDriver:
             raise SandboxNotFound("gone")
         return cast("SandboxFiles", self)  # Nobody asks it for more than that it is there.
 
+    async def ended(self) -> list[SandboxId]:
+        return []
+
     async def destroy(self, sandbox: SandboxId) -> None:
         self.alive.pop(sandbox, None)

@@ -301,6 +301,10 @@ class SandboxDriver(Protocol):
         """
         ...
 
+    async def ended(self) -> list[SandboxId]:
+        """Names the sandboxes that have died and were not destroyed; none where that is not known now."""
+        ...
+
     async def destroy(self, sandbox: SandboxId) -> None:
         """Ends every process of the sandbox and removes all that belongs to it; idempotent."""
         ...

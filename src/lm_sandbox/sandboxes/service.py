@@ -37,7 +37,7 @@ from lm_sandbox.sandboxes.sandbox import (
 from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
 from lm_sandbox.sandboxes.secrets import check_secrets
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
-from lm_sandbox.sandboxes.survivors import Survivor, survivors
+from lm_sandbox.sandboxes.survivors import Survivor, note_ended, survivors
 from lm_sandbox.sandboxes.witness import Witness
 from lm_sandbox.telemetry.happenings import Tell, unheard
 
@@ -341,7 +341,8 @@ class SandboxService:
         return sandbox.in_use(self._clock)
 
     async def reap(self) -> None:
-        """Deletes the sandboxes whose time is over."""
+        """Deletes the sandboxes whose time is over, and marks those as failed that have died."""
+        await note_ended(self._driver, self._records, self._registry)
         now = self._clock()
         for sandbox in self._registry:
             await self._shares.charge_seconds(sandbox.owner, sandbox.take_seconds(now))

@@ -13,7 +13,7 @@ from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.driver import Adopted, SandboxDriver, SandboxId
 from lm_sandbox.sandboxes.egress import EgressPolicy
 from lm_sandbox.sandboxes.registry import SandboxRegistry
-from lm_sandbox.sandboxes.sandbox import Sandbox
+from lm_sandbox.sandboxes.sandbox import Sandbox, SandboxState
 from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
 from lm_sandbox.sandboxes.serving_process import is_running
 from lm_sandbox.sandboxes.shell import Shell
@@ -74,6 +74,15 @@ async def survivors(
         await driver.destroy(sandbox_id)
     await anyio.to_thread.run_sync(_sweep, spool, known)
     return found
+
+
+async def note_ended(driver: SandboxDriver, records: SandboxStore, registry: SandboxRegistry) -> None:
+    """Marks the sandboxes as failed that have died without anybody having noticed."""
+    for sandbox_id in await driver.ended():
+        for sandbox in registry:
+            if sandbox.id == sandbox_id and sandbox.state not in {SandboxState.CREATING, SandboxState.FAILED}:
+                sandbox.state = SandboxState.FAILED
+                await records.change(SandboxRecord.of(sandbox))
 
 
 async def _resume(sandbox: Sandbox, left: Adopted, tasks: TaskGroup) -> list[Command]:

@@ -28,6 +28,11 @@ class Neighbour(Protocol):
     """One sandbox; each method raises as that of `SandboxDriver` does."""
 
     @property
+    def alive(self) -> bool:
+        """Whether it has not died."""
+        ...
+
+    @property
     def files(self) -> SandboxFiles:
         """The way to its files."""
         ...
@@ -118,6 +123,10 @@ class Neighbourhood(Generic[S]):
     async def stats(self, sandbox: SandboxId) -> Stats:
         """Tells what the sandbox uses now."""
         return await self._find(sandbox).stats()
+
+    async def ended(self) -> list[SandboxId]:
+        """Names the sandboxes that have died."""
+        return [sandbox for sandbox, made in self._sandboxes.items() if not made.alive]
 
     def files(self, sandbox: SandboxId) -> SandboxFiles:
         """Returns the way to the sandbox's files."""

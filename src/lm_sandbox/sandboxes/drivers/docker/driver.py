@@ -20,7 +20,7 @@ from lm_sandbox.sandboxes.drivers.docker.engine import Engine
 from lm_sandbox.sandboxes.drivers.docker.executed import ExecSandbox
 from lm_sandbox.sandboxes.drivers.docker.runs import released
 from lm_sandbox.sandboxes.drivers.docker.runtimes import RuntimeKind, runtime_kind
-from lm_sandbox.sandboxes.drivers.docker.succession import Found, Succession
+from lm_sandbox.sandboxes.drivers.docker.succession import Found, Succession, label_of
 from lm_sandbox.sandboxes.inside.launch import Launcher, Recovery
 from lm_sandbox.sandboxes.inside.neighbourhood import Neighbourhood
 
@@ -49,6 +49,7 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
         self._runs = runs
         self._image = image or DEFAULT_IMAGE
         self._run = ""
+        self._runs_held: list[str] = []
         self._exits = AsyncExitStack()
         self._engine: Engine
         self._info: EngineInfo
@@ -83,7 +84,7 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
             await exits.enter_async_context(self._launcher)
             self._succession = Succession(self._engine, self._launcher, self._runs)
             runs = [exits.enter_context(released(run)) for run in await self._succession.runs()]
-            self._run = runs[0].name
+            self._run, self._runs_held = runs[0].name, [run.name for run in runs]
             exits.push_async_callback(self._destroy_all)
             self._exits = exits.pop_all()
         return self
@@ -134,6 +135,19 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
         if paused:
             await made.set_state(RunState.PAUSED)
         return Adopted(found.sandbox, enforced, left.processes, left.terminals, left.files)
+
+    async def ended(self) -> list[SandboxId]:
+        """Names the sandboxes that have died; none while the engine does not answer."""
+        known = {sandbox: made.container for sandbox, made in self._sandboxes.items()}
+        try:
+            alive = {
+                one
+                for run in self._runs_held
+                for one in await self._engine.labelled(label_of(run), alive=True)
+            }
+        except DriverUnavailable:
+            return []
+        return [sandbox for sandbox, container in known.items() if container not in alive]
 
     async def destroy(self, sandbox: SandboxId) -> None:
         """Ends every process of the sandbox and removes all that belongs to it."""

@@ -138,9 +138,14 @@ class Engine:
                     return
                 await anyio.sleep(POLL_S)
 
-    async def labelled(self, label: str) -> list[str]:
-        """Lists the ids of the containers that carry a label."""
-        query = {"all": "true", "filters": json.dumps({"label": [label]})}
+    async def labelled(self, label: str, *, alive: bool = False) -> list[str]:
+        """Lists the ids of the containers that carry a label: all of them, or those that have not ended.
+
+        Raises:
+            DriverUnavailable: the engine does not answer.
+        """
+        filters = {"label": [label]} | ({"status": ["running", "paused"]} if alive else {})
+        query = {"all": "true", "filters": json.dumps(filters)}
         answer = await self._ask("GET", "/containers/json", query=query)
         return [Created.model_validate(entry).id for entry in _made(answer).json()]
 

@@ -94,7 +94,7 @@ class ExecSandbox(Unentered):
         self._safe = Safekeeping(launcher, sandbox, root=False)
         # Another server must never give a number again; and it tells when the command was started.
         self._numbers = count(time_ns())
-        self._alive = True
+        self.alive = True
         self._paused = False
         self._pausing = anyio.Lock()
         self._doorway = Doorway()
@@ -175,7 +175,7 @@ class ExecSandbox(Unentered):
 
     async def end(self) -> None:
         """Tells commands that they end with the sandbox; the engine does the rest."""
-        self._alive = False
+        self.alive = False
 
     async def confinement(self) -> Confinement:
         """Reads what confines a command, with its user as the host sees it."""
@@ -257,7 +257,7 @@ class ExecSandbox(Unentered):
         return state.code
 
     async def _runs(self) -> bool:
-        return self._alive and await self._engine.is_running(self.container)
+        return self.alive and await self._engine.is_running(self.container)
 
     async def _signal(self, cookie: str, number: int) -> None:
         await self._run((SHELL, "-c", SIGNAL, "lm-sandbox", f"{COOKIE}={cookie}", str(number)))
@@ -269,7 +269,7 @@ class ExecSandbox(Unentered):
                 await anyio.sleep(POLL_S)
         if patience.cancelled_caught:
             # What cannot be ended by itself is ended with the sandbox.
-            self._alive = False
+            self.alive = False
             await self._engine.remove(self.container)
 
     async def _killed(self, cookie: str) -> bool:

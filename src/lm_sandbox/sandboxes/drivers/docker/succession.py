@@ -3,12 +3,12 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lm_sandbox.errors import SandboxFailed
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
-from lm_sandbox.sandboxes.drivers.docker.answers import Container
+from lm_sandbox.sandboxes.drivers.docker.answers import Container, Resources
 from lm_sandbox.sandboxes.drivers.docker.engine import Engine
 from lm_sandbox.sandboxes.drivers.docker.runs import Run, ended_runs, inherited_run, new_run
 from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
@@ -24,6 +24,11 @@ RUN = "run/"
 def labels(run: str, sandbox: SandboxId, limits: Limits) -> dict[str, str]:
     """Returns what stands on a container, so that another server knows it again."""
     return {RUN_LABEL: run, SANDBOX_LABEL: sandbox, LIMITS_LABEL: json.dumps(asdict(limits))}
+
+
+def label_of(run: str) -> str:
+    """Returns the label of a run's containers."""
+    return f"{RUN_LABEL}={run}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class Succession:
         runs = [new_run(self._folder), *self._inherited]
         for run in runs:
             await self._launcher.keep("", RUN + run.name, "", [run.fd])
-            order = {"engine": str(self._engine.path), "label": f"{RUN_LABEL}={run.name}"}
+            order = {"engine": str(self._engine.path), "label": label_of(run.name)}
             await self._launcher.ask("containers", order)
         return runs
 
@@ -91,7 +96,7 @@ class Succession:
         """
         found = []
         for run in self._inherited:
-            for name in await self._engine.labelled(f"{RUN_LABEL}={run.name}"):
+            for name in await self._engine.labelled(label_of(run.name)):
                 one = await self._look_at(name, alone=run.name not in self._held)
                 if one is None:
                     await self._engine.remove(name)
@@ -113,5 +118,12 @@ class Succession:
         sandbox, limits = told.get(SANDBOX_LABEL), told.get(LIMITS_LABEL)
         if not (container.state.running and sandbox and limits and container.resources.confined):
             return None
-        spec = SandboxSpec(limits=Limits(**json.loads(limits)))
+        spec = SandboxSpec(limits=_limits(container.resources, Limits(**json.loads(limits))))
         return Found(SandboxId(sandbox), spec, container, self._kept.pop(sandbox, {}), alone)
+
+
+def _limits(kept: Resources, told: Limits) -> Limits:
+    """Returns the limits as the engine holds them now, which can be others than at first."""
+    memory = kept.memory - told.disk_bytes if kept.memory else told.memory_bytes
+    cpus = kept.cpus / 1e9 if kept.cpus else told.cpus
+    return replace(told, memory_bytes=memory, cpus=cpus, pids=kept.pids or told.pids)
