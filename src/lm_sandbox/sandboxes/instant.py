@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime
 
@@ -32,6 +33,7 @@ class Instant:
         return max(0.0, (self.wall - earlier.wall).total_seconds())
 
 
+@cache
 def _boot() -> str:
     """Returns the kernel's name for this start of the host (random(4)); empty where it has none."""
     try:

@@ -10,6 +10,7 @@ from lm_sandbox.sandboxes.limits import Limit
 from lm_sandbox.sandboxes.notebook import Notebook
 from lm_sandbox.sandboxes.process import Exit
 from lm_sandbox.sandboxes.terminal import TerminalSize, TerminalSpec
+from lm_sandbox.sandboxes.user import User
 
 ABOUT, NOW = 0, 1
 # The program's arguments, each byte written as six; the size and the end.
@@ -62,7 +63,9 @@ class TerminalNotes:
             notebook.close()
             raise
         size = TerminalSize(*now["size"])
-        spec = TerminalSpec(tuple(about["argv"]), about["cwd"], size=size, user=about["user"], name=name)
+        spec = TerminalSpec(
+            tuple(about["argv"]), about["cwd"], size=size, user=User(about["user"]), name=name
+        )
         exited = _exit_of(*now["exited"]) if now["exited"] else None
         return cls(notebook, spec, datetime.fromisoformat(about["started_at"]), size, exited)
 

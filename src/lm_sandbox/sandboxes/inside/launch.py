@@ -106,7 +106,9 @@ class Launcher:
             if self._channel is not None:
                 self._channel.close()
             if self._process is not None:
-                await anyio.to_thread.run_sync(self._process.wait, STOP_S)
+                # It goes on by itself where the engine has to end something and does not answer.
+                with suppress(subprocess.TimeoutExpired):
+                    await anyio.to_thread.run_sync(self._process.wait, STOP_S)
 
     async def keep(self, sandbox: str, name: str, note: str, fds: Sequence[int]) -> None:
         """Has the launcher keep something for a server that comes after this one was killed.

@@ -40,6 +40,12 @@ class ContainerLauncher(launcher.Launcher):  # type: ignore[misc]
         self.labels.add(request["label"])
         return {}
 
+    def do_settled(self, request: launcher.Message, fds: list[int]) -> launcher.Message:
+        """There are no containers left to be ended."""
+        del request, fds
+        self.labels.clear()
+        return {}
+
     def do_pump(self, request: launcher.Message, fds: list[int]) -> launcher.Message:
         """Forks what starts an exec and takes its output; descriptors: stdout, stderr, its end, stdin."""
         pid = os.fork()

@@ -1,7 +1,7 @@
 """The Docker driver."""
 
 import os
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Self
 
@@ -179,3 +179,5 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
         async with anyio.create_task_group() as tasks:
             for sandbox in list(self._sandboxes):
                 tasks.start_soon(self.destroy, sandbox)
+        with suppress(DriverUnavailable):
+            await self._launcher.ask("settled", {})
