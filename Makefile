@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROMPT ?= Which Linux is this?
 PYTEST_ARGS ?=
+PROFILES ?= cpu sandbox
+CUDA_BASE ?= nvidia/cuda:12.8.1-base-ubuntu24.04
 
 ## run: set up, then ask the model PROMPT="..." and let it use a sandbox
 run: setup
@@ -24,14 +26,16 @@ test: setup-dev
 	@scripts/test-image
 	@scripts/test-clients >/dev/null
 	@scripts/test-mcp
+	@scripts/test-actionlint >/dev/null
 	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
-## lint: format check, lint, types, import contracts
+## lint: format check, lint, types, import contracts; scripts, Dockerfiles, workflows, compose, playbook
 lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@scripts/lint-deploy
 
 ## format: rewrite the code in the house format
 format: setup-dev
@@ -45,6 +49,25 @@ bench: setup-dev
 ## docs: write docs/settings.md again from the settings
 docs: setup-dev
 	$(BIN)/python docs/generate.py
+
+## up: build and start the compose stack, on the CPU; PROFILES="cpu sandbox monitoring ..." for more
+up:
+	@scripts/build-images
+	@scripts/compose up $(PROFILES)
+
+## up-gpu: the same on NVIDIA GPUs; LLAMA_INDEX says where wheels of xllamacpp with CUDA are
+up-gpu:
+	@scripts/build-images
+	@TAG=latest-cuda BASE=$(CUDA_BASE) scripts/build-images server
+	@scripts/compose up $(subst cpu,gpu,$(PROFILES))
+
+## down: stop the compose stack; volumes stay
+down:
+	@scripts/compose down
+
+## dist: build the source package and the wheel into dist/
+dist: setup-dev
+	$(BIN)/uv build --quiet --out-dir dist
 
 ## lock: resolve pyproject.toml again into the hashed lock files
 lock: setup-dev
@@ -73,4 +96,4 @@ $(VENV)/.dev-ready: requirements-dev.lock pyproject.toml
 	@scripts/venv $(PYTHON) $(VENV) requirements-dev.lock
 	@touch $@ $(VENV)/.run-ready
 
-.PHONY: run serve test lint format bench docs lock clean help setup setup-dev
+.PHONY: run serve test lint format bench docs up up-gpu down dist lock clean help setup setup-dev

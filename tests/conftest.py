@@ -15,14 +15,14 @@ import hypothesis
 import pytest
 
 from lm_sandbox.app import create_app, start_services
-from lm_sandbox.config.access import LimitSettings
+from lm_sandbox.config.access import LimitSettings, PasswordSettings
 from lm_sandbox.config.models import UpstreamSettings
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.deps import Services
-from tests.docker_engine import docker_engine
+from tests.docker_engine import docker_engine, proxied_engine
 
-__all__ = ["docker_engine"]
+__all__ = ["docker_engine", "proxied_engine"]
 
 # How long an example takes says more about what else this machine does than about the code.
 hypothesis.settings.register_profile("any-machine", deadline=None)
@@ -47,6 +47,8 @@ def settings(tmp_path: Path) -> Settings:
         upstream=UpstreamSettings(ollama_url=NOWHERE, lmstudio_url=NOWHERE),
         # What is refused on purpose is not an attack.
         limits=LimitSettings(address_failures_per_minute=0),
+        # What a guess costs is not what most tests are about.
+        passwords=PasswordSettings(memory_kib=19_456, rounds=1),
     ).for_one_use()
 
 
@@ -113,10 +115,10 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @contextmanager
-def serving(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], Server]]:
+def serving(env: dict[str, str], *options: str) -> Iterator[tuple[subprocess.Popen[str], Server]]:
     """Runs a real server, which is stopped at the end unless it was killed before."""
     process = subprocess.Popen(
-        [lm_sandbox(), "serve", "--port", "0"],
+        [lm_sandbox(), "serve", "--port", "0", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

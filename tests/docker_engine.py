@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,13 +20,16 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lm-s
 IMAGE_TAR = CACHE / "test-image-bookworm-3.tar"
 START_S = 60
 # Ends the engine when nobody holds the lock any more, however the workers ended. Its mounts are in a
-# namespace of their own and go with it.
+# namespace of their own and go with it; networks are the host's, and are removed before.
 SUPERVISOR = """
 exec 9<"$1/users"
 unshare --mount --propagation slave dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" \
     --host "unix://$1/docker.sock" --config-file "$1/daemon.json" --cgroup-parent "/$2" --bridge none \
     --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false &
 flock --exclusive 9
+docker="docker --host unix://$1/docker.sock"
+$docker rm --force $($docker ps --all --quiet)
+$docker network prune --force
 kill $!
 wait $!
 find /sys/fs/cgroup -depth -type d -path "*/$2*" -exec rmdir {} +
@@ -49,6 +53,33 @@ def docker_engine() -> Iterator[Path]:
             if not _answers(folder / "docker.sock"):
                 _start(folder)
         yield folder / "docker.sock"
+
+
+@pytest.fixture(scope="session")
+def proxied_engine(docker_engine: Path) -> Iterator[Path]:
+    """A socket on which `lm-sandbox engine-proxy` serves that engine, with the runtime `unknown`."""
+    with tempfile.TemporaryDirectory(prefix="lm-sandbox-proxy-") as folder:
+        listen = Path(folder) / "engine.sock"
+        with engine_proxy(docker_engine, listen, LM_SANDBOX_DOCKER__RUNTIME="unknown"):
+            yield listen
+
+
+@contextmanager
+def engine_proxy(engine: Path, listen: Path, **env: str) -> Iterator[None]:
+    """Runs the program between a server and an engine."""
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("lm-sandbox"), "engine-proxy", "--listen", str(listen)],
+        env={**os.environ, "LM_SANDBOX_DOCKER__SOCKET": str(engine), **env},
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        assert b"is served" in process.stdout.readline()
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=START_S)
+        assert process.returncode == 0
 
 
 def _lacking() -> str | None:

@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
 
 import anyio
 from fastapi import FastAPI
 
 from lm_sandbox.agent.background import BackgroundRuns
+from lm_sandbox.agent.conversation_store import ConversationStore
 from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.agent.run_store import RunStore
@@ -16,15 +16,13 @@ from lm_sandbox.agent.uploads import Uploads
 from lm_sandbox.audit.opening import build_audit
 from lm_sandbox.audit.recording import Recorder
 from lm_sandbox.config.settings import Settings
-from lm_sandbox.identity.gate import Gate, InnerGate
-from lm_sandbox.identity.keys import KeyStore
+from lm_sandbox.identity.access import build_access
 from lm_sandbox.identity.port_links import PortLinks
-from lm_sandbox.identity.quotas import Quotas
 from lm_sandbox.identity.shares import Shares
-from lm_sandbox.identity.signing_keys import SigningKeys
-from lm_sandbox.identity.tokens import Tokens
 from lm_sandbox.models.client import ChatClient
-from lm_sandbox.parts import build_driver, build_images, build_registry, local_key, open_rates
+from lm_sandbox.models.gpu_leases import GpuLeases
+from lm_sandbox.parts import build_driver, build_images, build_registry, local_key, open_rates, open_traces
+from lm_sandbox.sandboxes.gpus import Gpus
 from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.ports import Ports
@@ -79,17 +77,17 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
     async with AsyncExitStack() as exits:
         recorded = await exits.enter_async_context(build_audit(settings.data_dir, settings.audit))
         metrics = Metrics(settings.metrics.access)
-        tell = tell_all([Recorder(recorded.add, reads=settings.audit.reads), metrics, *listeners])
+        traces = await exits.enter_async_context(open_traces(settings.traces))
+        recorder = Recorder(recorded.add, reads=settings.audit.reads)
+        tell = tell_all([recorder, metrics, *traces, *listeners])
         database = await exits.enter_async_context(Database(settings.data_dir / "lm-sandbox.db"))
-        key_store = KeyStore(database, quotas=Quotas(**settings.quotas.model_dump()))
-        lifetime = timedelta(seconds=settings.tokens.lifetime_s)
-        signing = SigningKeys(database, timedelta(days=settings.tokens.key_days), lifetime)
-        tokens = Tokens(key_store, signing, settings.tokens)
         rates = await exits.enter_async_context(open_rates(settings.limits))
+        access = build_access(settings, database, rates, tell)
         shares = Shares(rates)
         configured = settings.api_key.get_secret_value() if settings.api_key else None
-        await local_key(settings).ensure(key_store, configured)
-        registry = await exits.enter_async_context(build_registry(settings, tell=tell))
+        await local_key(settings).ensure(access.keys, configured)
+        leases = GpuLeases()
+        registry = await exits.enter_async_context(build_registry(settings, leases, tell))
         client = await exits.enter_async_context(ChatClient())
         most_bytes = settings.sandbox.snapshots_mib * MIB
         store = SnapshotStore(database, settings.data_dir / "snapshots", most_bytes)
@@ -100,10 +98,18 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
         tasks = await exits.enter_async_context(anyio.create_task_group())
         exits.callback(tasks.cancel_scope.cancel)
         transport = StreamingASGITransport(inside, tasks)
-        networks = Networks(driver, keys=key_store.lent, models=transport, tell=tell)
+        networks = Networks(driver, keys=access.keys.lent, models=transport, tell=tell)
         records = SandboxStore(database)
         service = SandboxService(
-            driver, settings.sandbox, store, records, spool, networks=networks, tell=tell, shares=shares
+            driver,
+            settings.sandbox,
+            store,
+            records,
+            spool,
+            networks=networks,
+            tell=tell,
+            shares=shares,
+            gpus=Gpus(settings.sandbox, leases),
         )
         service = await exits.enter_async_context(service)
         runs = await exits.enter_async_context(RunStore(database, settings.agent.runs_kept_days))
@@ -115,17 +121,22 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
         conversations = Conversations(service, settings.agent.conversation_idle_s)
         mcp_endpoint = McpEndpoint(service, conversations, settings)
         services = Services(
-            keys=key_store,
-            gate=Gate(key_store, tokens, rates, settings.limits),
-            tokens=tokens,
+            keys=access.keys,
+            users=access.users,
+            logins=access.logins,
+            sign_in=access.sign_in,
+            issuers=access.issuers,
+            gate=access.gate,
+            tokens=access.tokens,
             shares=shares,
             sandboxes=service,
             snapshots=Snapshots(service, driver, store, shares),
             images=build_images(settings, service),
             models=registry,
             chat=client,
-            agent=AgentLoop(registry, client, service, settings.agent, shares),
+            agent=AgentLoop(registry, client, service, settings.agent, shares, tell=tell),
             conversations=conversations,
+            kept_conversations=ConversationStore(database, settings.agent.runs_kept_days),
             runs=runs,
             background=background,
             uploads=await exits.enter_async_context(handed_in),
@@ -141,5 +152,5 @@ async def start_services(settings: Settings, listeners: Sequence[Tell] = ()) -> 
         )
         add_gauges(metrics, service, registry, recorded)
         tasks.start_soon(watch_loop_lag, metrics.loop_lag.observe)
-        inside.state.services = replace(services, gate=InnerGate(key_store, tokens, rates, settings.limits))
+        inside.state.services = replace(services, gate=access.inner_gate)
         yield services

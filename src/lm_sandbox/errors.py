@@ -6,7 +6,9 @@
     │   └── NotHonoured     known, but nothing here does it     400
     ├── Unauthenticated     no key, or one that does not match  401
     │   ├── KeyExpired      its time is over
-    │   └── KeyRevoked      somebody has ended it
+    │   ├── KeyRevoked      somebody has ended it
+    │   ├── UserDisabled    an admin has shut the account
+    │   └── GrantRefused    a password or a refresh token that is not right
     ├── Forbidden           a key without the needed scope      403
     │   └── EgressDenied        the sandbox's policy refuses it
     ├── NotFound            no such thing, or not yours         404
@@ -16,17 +18,20 @@
     │   ├── TerminalNotFound
     │   ├── SnapshotNotFound
     │   ├── KeyNotFound
+    │   ├── UserNotFound
     │   ├── ImageNotFound
     │   ├── FileNotThere
     │   └── ModelNotFound   carries the names that exist
     ├── Gone                it was deleted                      410
     ├── Conflict            the wrong state for this call       409
     │   ├── Unsupported     this host or driver cannot do it
+    │   ├── LimitInUse      more than that is in use now
     │   ├── FileConflict    it is of another kind, or exists
     │   └── EditMismatch    the text is not there as often as expected
     ├── Unavailable         not now; says when to come back     503
     │   ├── DriverUnavailable   this host cannot isolate
     │   ├── EngineUnavailable   the engine does not answer
+    │   ├── IssuerUnavailable   who issued the token does not answer
     │   ├── SandboxFailed       the sandbox died
     │   ├── NoCapacity
     │   └── AuditUnavailable    nothing can be recorded
@@ -121,6 +126,18 @@ class KeyRevoked(Unauthenticated):
     code = "key_revoked"
 
 
+class UserDisabled(Unauthenticated):
+    """The user's account was disabled by an admin."""
+
+    code = "user_disabled"
+
+
+class GrantRefused(Unauthenticated):
+    """A password, a refresh token or what goes with it is not right; which of it is not told."""
+
+    code = "invalid_grant"
+
+
 class Forbidden(LmSandboxError):
     """The key is good but lacks a scope."""
 
@@ -177,6 +194,12 @@ class KeyNotFound(NotFound):
     code = "key_not_found"
 
 
+class UserNotFound(NotFound):
+    """There is no user of this id."""
+
+    code = "user_not_found"
+
+
 class ImageNotFound(NotFound):
     """No imported image has this name."""
 
@@ -218,6 +241,12 @@ class Unsupported(Conflict):
     """This host or this driver cannot do it, whatever the state."""
 
     code = "unsupported"
+
+
+class LimitInUse(Conflict):
+    """A limit cannot be put below what the sandbox uses now."""
+
+    code = "limit_in_use"
 
 
 class FileConflict(Conflict):
@@ -291,6 +320,12 @@ class EngineUnavailable(Unavailable):
     """The engine behind a model does not answer."""
 
     code = "engine_unavailable"
+
+
+class IssuerUnavailable(Unavailable):
+    """The issuer of this token does not answer, so that the token cannot be checked."""
+
+    code = "issuer_unavailable"
 
 
 class SandboxFailed(Unavailable):

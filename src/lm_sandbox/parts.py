@@ -1,10 +1,11 @@
-"""The parts of the server that the settings choose: driver, images, engines, counters."""
+"""The parts of the server that the settings choose: driver, images, engines, counters, traces."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from lm_sandbox.config.access import LimitSettings
+from lm_sandbox.config.insight import TraceSettings
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.identity.counters import shared_counters
 from lm_sandbox.identity.local_key import LocalKey
@@ -113,3 +114,19 @@ async def open_rates(settings: LimitSettings) -> AsyncIterator[Rates]:
         return
     async with shared_counters(settings.store.get_secret_value()) as counters:
         yield Rates(counters)
+
+
+@asynccontextmanager
+async def open_traces(settings: TraceSettings) -> AsyncIterator[Sequence[Tell]]:
+    """Opens what sends traces; nothing where none are wanted.
+
+    Raises:
+        Invalid: they are, and the extra `otel` is not installed.
+    """
+    if settings.endpoint is None:
+        yield ()
+        return
+    from lm_sandbox.telemetry.traces import Traces  # noqa: PLC0415 - an extra that may not be there
+
+    async with Traces(settings) as traces:
+        yield (traces,)

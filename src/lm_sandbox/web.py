@@ -11,13 +11,12 @@ from starlette.types import Lifespan
 from lm_sandbox import __version__
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.sandboxes.limits import MIB
-from lm_sandbox.surfaces import health, oauth, seed
+from lm_sandbox.surfaces import health, oauth, oauth_discovery, oauth_introspection, seed
 from lm_sandbox.surfaces import metrics as metrics_page
 from lm_sandbox.surfaces.anthropic import routes as anthropic
 from lm_sandbox.surfaces.body_limit import BodyLimit
 from lm_sandbox.surfaces.doorway import Doorway
-from lm_sandbox.surfaces.errors import failure_of, problem
-from lm_sandbox.surfaces.exchange import exchange_of
+from lm_sandbox.surfaces.errors import failure_in, problem
 from lm_sandbox.surfaces.exchanges import Exchanges
 from lm_sandbox.surfaces.head_limit import HeadLimit
 from lm_sandbox.surfaces.mcp import routes as mcp
@@ -36,9 +35,10 @@ from lm_sandbox.surfaces.native import (
     snapshots,
     terminal_sockets,
     terminals,
+    users,
 )
 from lm_sandbox.surfaces.ollama import embedding, generating, library
-from lm_sandbox.surfaces.openai import chat, models, plain
+from lm_sandbox.surfaces.openai import chat, conversations, models, plain
 from lm_sandbox.surfaces.openai import files as uploads
 from lm_sandbox.surfaces.openai.containers import files as container_files
 from lm_sandbox.surfaces.openai.containers import routes as containers
@@ -54,22 +54,23 @@ FORM_BYTES = 1024 * 1024
 DESCRIPTION = "A computer for local language models: models and isolated sandboxes behind one API."
 
 
-MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, models.ROUTER, plain.ROUTER)
+MODEL_ROUTERS = (chat.ROUTER, responses.ROUTER, conversations.ROUTER, models.ROUTER, plain.ROUTER)
 
 
 ROUTERS = (
     # Routes are tried in order, and these are asked the most.
+    commands.ROUTER,
+    shells.ROUTER,
+    files.ROUTER,
     *MODEL_ROUTERS,
+    sandboxes.ROUTER,
+    health.ROUTER,
     uploads.ROUTER,
     containers.ROUTER,
     container_files.ROUTER,
-    sandboxes.ROUTER,
-    commands.ROUTER,
-    shells.ROUTER,
     snapshots.ROUTER,
     images.ROUTER,
     events.ROUTER,
-    files.ROUTER,
     ports.LINKS,
     ports.RELAYS,
     port_sockets.ROUTER,
@@ -78,11 +79,13 @@ ROUTERS = (
     engines.ROUTER,
     audit.ROUTER,
     keys.ROUTER,
+    users.ROUTER,
     oauth.ROUTER,
-    oauth.INTROSPECTION,
+    oauth.REVOCATION,
+    oauth_introspection.ROUTER,
+    oauth_discovery.ROUTER,
     mcp.ROUTER,
     seed.ROUTER,
-    health.ROUTER,
     metrics_page.ROUTER,
     anthropic.ROUTER,
     generating.ROUTER,
@@ -148,6 +151,4 @@ def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -
 
 
 async def _as_problem(request: Request, error: Exception) -> Response:
-    failure = failure_of(error)
-    exchange_of(request).code = failure.code
-    return problem(failure)
+    return problem(failure_in(request, error))

@@ -130,6 +130,25 @@ def test_heads_that_are_too_large_are_refused(at: tuple[str, int], size: int) ->
         assert statuses(told) in ([431], [400])
 
 
+CHUNKED = ("Transfer-Encoding: chunked", "Content-Type: application/json")
+
+
+def test_what_comes_after_a_body_says_nothing_of_the_request(server: Server, at: tuple[str, int]) -> None:
+    trailer = f"2\r\n{{}}\r\n0\r\nAuthorization: Bearer {server.key}\r\n\r\n".encode()
+    head = request("/v1/sandboxes", *CHUNKED, CLOSE, method="POST")
+    assert statuses(say(at, head, trailer)) == [401]
+
+
+@pytest.mark.parametrize("field", [b"x: " + b"y" * 100, b"x: y\r\n" * 30])
+def test_what_comes_after_a_body_comes_to_an_end(server: Server, at: tuple[str, int], field: bytes) -> None:
+    key = f"Authorization: Bearer {server.key}"
+    with socket.create_connection(at, timeout=LIMIT_S) as sock, suppress(ConnectionError):
+        sock.sendall(request("/v1/sandboxes", *CHUNKED, key, method="POST") + b"2\r\n{}\r\n0\r\n")
+        for _ in range(10_000):
+            sock.sendall(field)
+        pytest.fail("a megabyte of it was taken")
+
+
 def test_a_longest_file_path_still_fits(server: Server, at: tuple[str, int]) -> None:
     path = "/v1/sandboxes/sb_x/files/" + "/".join(["%C3%A9" * 100] * 20)
     told = say(at, request(path, f"Authorization: Bearer {server.key}", CLOSE))
@@ -362,7 +381,7 @@ async def rest(stream: anyio.abc.SocketStream) -> bytes:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("said", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: "])
+@pytest.mark.parametrize("said", [b"", b"GET /healthz", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: "])
 async def test_who_does_not_finish_a_head_is_hung_up_on_though_it_says_something_all_the_time(
     quick: Quick, said: bytes
 ) -> None:

@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "new_driver" in metafunc.fixturenames:
-        commands_only = metafunc.module.__name__.endswith("test_driver")
+        commands_only = metafunc.module.__name__.endswith(("test_driver", "test_limit_changes"))
         metafunc.parametrize("new_driver", DRIVERS if commands_only else ENTERED, indirect=True)
 
 

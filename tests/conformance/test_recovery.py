@@ -16,7 +16,7 @@ from lm_sandbox.sandboxes.terminal import TerminalSize
 from tests.conformance.conftest import DRIVERS, ENTERED, runner
 from tests.conformance.left_behind import BOX, SHOWN, Marks
 from tests.conftest import eventually
-from tests.drivers import driver_of
+from tests.drivers import RUNTIMES, driver_of
 from tests.processes import pids_with
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +59,7 @@ def killed_and_entered(request: pytest.FixtureRequest, tmp_path: Path) -> Killed
 
 
 def of_driver(name: str, request: pytest.FixtureRequest, folder: Path) -> Killed:
-    engine = None if name == "bubblewrap" else request.getfixturevalue("docker_engine")
+    engine = None if name == "bubblewrap" else request.getfixturevalue(RUNTIMES[name][1])
     return Killed(name, folder, engine)
 
 

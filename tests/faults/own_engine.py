@@ -3,6 +3,7 @@
 import io
 import re
 import shutil
+import socket
 import subprocess
 import tarfile
 import time
@@ -68,6 +69,10 @@ class OwnEngine:
         self._supervisor.stdin.flush()
 
     def _answers(self) -> bool:
+        # One that refuses first: httpx leaves such a socket open.
+        with socket.socket(socket.AF_UNIX) as tried:
+            if tried.connect_ex(str(self.socket)) != 0:
+                return False
         try:
             with client(self.socket) as http:
                 return http.get("/_ping").is_success

@@ -37,7 +37,7 @@ def engine(tmp_path: Path) -> Iterator[OwnEngine]:
 
 
 def driver_at(engine: OwnEngine, folder: Path, way: str) -> DockerDriver:
-    settings = DockerSettings(socket=engine.socket, runtime=RUNTIMES[way])
+    settings = DockerSettings(socket=engine.socket, runtime=RUNTIMES[way][0])
     return DockerDriver(settings, folder / way, IMAGE)
 
 

@@ -26,8 +26,14 @@ def test_a_background_command_goes_on_and_loses_no_output(servers: Servers) -> N
     script = "for i in $(seq 1 300); do echo $i; echo e$i >&2; sleep 0.01; done; exit 5"
     command = f"{sandbox}/commands/{run(client, sandbox, script, background=True)['id']}"
     run(client, sandbox, "echo kept > /workspace/file")
+    changed = client.patch(sandbox, json={"limits": {"pids": 77, "memory_mib": 300}}).json()
     client = servers.follow()
     again = client.get(sandbox).json()
+    assert again["enforced"]["limits"] == changed["enforced"]["limits"]
+    # What is left out of a change is what it was before the server was killed.
+    assert (
+        client.patch(sandbox, json={"limits": {"cpus": 0.5}}).json()["enforced"]["limits"]["pids"][:2] == "77"
+    )
     assert (again["name"], again["metadata"], again["state"]) == ("mine", {"a": "b"}, "running")
     assert run(client, sandbox, "cat file; echo $HELLO")["stdout"] == "kept\nyou\n"
     found = ended(client, command)

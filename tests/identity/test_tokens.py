@@ -2,10 +2,8 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -13,45 +11,21 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from lm_sandbox.config.access import LimitSettings, TokenSettings
+from lm_sandbox.config.access import LimitSettings
 from lm_sandbox.errors import Forbidden, KeyRevoked, Unauthenticated
 from lm_sandbox.identity.gate import Gate, Visit
-from lm_sandbox.identity.keys import CACHE_S, KeyChange, KeyStore
-from lm_sandbox.identity.principals import Principal, Scope
+from lm_sandbox.identity.keys import CACHE_S, KeyChange
+from lm_sandbox.identity.principals import Scope
 from lm_sandbox.identity.rates import Rates
-from lm_sandbox.identity.signing_keys import SigningKeys
-from lm_sandbox.identity.tokens import Tokens
 from lm_sandbox.storage.database import Database
+from tests.identity.house import BOTH, House
 
 pytestmark = pytest.mark.anyio
 
-START = datetime(2030, 1, 1, tzinfo=UTC)
-BOTH = frozenset({Scope.MODELS, Scope.SANDBOXES})
-
-
-@dataclass
-class House:
-    """Keys and tokens of one server, with a clock that is set by hand."""
-
-    database: Database
-    seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.keys = KeyStore(self.database, clock=lambda: self.seconds, now=self.now)
-        self.signing = SigningKeys(self.database, timedelta(days=30), timedelta(seconds=600), self.now)
-        self.tokens = Tokens(self.keys, self.signing, TokenSettings(), self.now)
-
-    def now(self) -> datetime:
-        return START + timedelta(seconds=self.seconds)
-
-    async def caller(self, scopes: frozenset[Scope] = BOTH) -> Principal:
-        return await self.keys.authenticate((await self.keys.issue("ci", scopes)).token)
-
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with Database(tmp_path / "test.db") as database:
-        yield House(database)
+def house(database: Database) -> House:
+    return House(database)
 
 
 async def test_a_token_stands_for_its_key_with_the_scopes_that_were_asked_for(house: House) -> None:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lm_sandbox.errors import DoesNotFit, NoCapacity
+from lm_sandbox.identity.queueing import FairQueue
 from lm_sandbox.models.estimate import needs_of
 from lm_sandbox.models.gpu_leases import GpuLeases
 from lm_sandbox.models.placement import Plan, Promised, Share, plan, room_of
-from lm_sandbox.models.queueing import FairQueue
 from lm_sandbox.models.scheduler import Resident, make_room
 from tests.models.hardware_cases import GTX_1060, RTX_3060, header, machine
 

@@ -1,8 +1,8 @@
 """A driver without a kernel, for the service's own rules; the conformance suite has the real one."""
 
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self, cast
 
@@ -22,7 +22,7 @@ from lm_sandbox.sandboxes.driver import (
     Stats,
 )
 from lm_sandbox.sandboxes.files import SandboxFiles
-from lm_sandbox.sandboxes.limits import Limit
+from lm_sandbox.sandboxes.limits import Limit, Limits
 from lm_sandbox.sandboxes.process import CommandSpec, Exit, OutputStream, Process, Terminal
 from lm_sandbox.sandboxes.terminal import TerminalSpec
 from tests.sandboxes.fake_terminal import FakeTerminal
@@ -101,6 +101,12 @@ class FakeDriver:
             raise self.refuse
         self.alive[sandbox] = spec
         return Enforced(self.name, "sandbox", 1, "none", True, {})
+
+    async def limit(self, sandbox: SandboxId, limits: Limits) -> Mapping[str, str]:
+        if self.refuse is not None:
+            raise self.refuse
+        self.alive[sandbox] = replace(self.alive[sandbox], limits=limits)
+        return {"pids": f"{limits.pids} (fake)"}
 
     async def spawn(self, sandbox: SandboxId, command: CommandSpec) -> Process:
         if sandbox not in self.alive:

@@ -48,6 +48,7 @@ BOX = "/v1/sandboxes/{sandbox_id}"
 FILE = BOX + "/files/{path}"
 COMMAND = BOX + "/commands/{command_id}"
 CONTAINER = "/v1/containers/{container_id}"
+CONVERSATION = "/v1/conversations/{conversation_id}"
 UNKNOWN: dict[str, Any] = {"model": "no-such-model"}
 ASKED: dict[str, Any] = {**UNKNOWN, "messages": [{"role": "user", "content": "x"}], "input": "x"}
 FORM = (
@@ -70,6 +71,10 @@ ROWS: dict[tuple[str, str], Row] = {
     # It takes the key in its body, as a form.
     ("POST", "/oauth/token"): Row(Need.NOTHING, 400),
     ("POST", "/oauth/introspect"): Row(Need.KEY, content=b"token=x"),
+    # Who has a token may give it back.
+    ("POST", "/oauth/revoke"): Row(Need.NOTHING, content=b"token=x"),
+    # For who has a password only.
+    ("PUT", "/v1/users/self/password"): Row(Need.KEY, 401, {"old": "x", "new": "y"}),
     ("GET", "/"): Row(Need.NOTHING),
     ("HEAD", "/"): Row(Need.NOTHING),
     ("GET", "/.well-known/oauth-protected-resource"): Row(Need.NOTHING),
@@ -119,11 +124,26 @@ ROWS: dict[tuple[str, str], Row] = {
     ("DELETE", "/v1/engines/{engine}/models/{name}"): Row(A, 409),
     # Responses.
     ("POST", "/v1/responses"): Row(M, 404, ASKED, foreign={**ASKED, "previous_response_id": "{response_id}"}),
+    ("POST", "/v1/responses/input_tokens"): Row(
+        M, 404, ASKED, foreign={**ASKED, "conversation": "{conversation_id}"}
+    ),
+    ("POST", "/v1/responses/compact"): Row(
+        M, 404, ASKED, foreign={**ASKED, "previous_response_id": "{response_id}"}
+    ),
     ("GET", "/v1/responses"): Row(M, listed=True),
     ("GET", "/v1/responses/{response_id}"): Row(M, owned=True),
     ("GET", "/v1/responses/{response_id}/input_items"): Row(M, owned=True),
     ("POST", "/v1/responses/{response_id}/cancel"): Row(M, 409, owned=True),
     ("DELETE", "/v1/responses/{response_id}"): Row(M, owned=True),
+    # Conversations.
+    ("POST", "/v1/conversations"): Row(M),
+    ("GET", CONVERSATION): Row(M, owned=True),
+    ("POST", CONVERSATION): Row(M, json={"metadata": {}}, owned=True),
+    ("POST", f"{CONVERSATION}/items"): Row(M, json={"items": [{"role": "user", "content": "x"}]}, owned=True),
+    ("GET", f"{CONVERSATION}/items"): Row(M, owned=True),
+    ("GET", CONVERSATION + "/items/{item_id}"): Row(M, owned=True),
+    ("DELETE", CONVERSATION + "/items/{item_id}"): Row(M, owned=True),
+    ("DELETE", CONVERSATION): Row(M, owned=True),
     # Files that are handed in.
     ("POST", "/v1/files"): Row(F, content=FORM),
     ("GET", "/v1/files"): Row(F, listed=True),
@@ -206,4 +226,12 @@ ROWS: dict[tuple[str, str], Row] = {
     ("PATCH", "/v1/keys/{key_id}"): Row(A, json={"name": "y"}),
     ("POST", "/v1/keys/{key_id}/rotate"): Row(A),
     ("DELETE", "/v1/keys/{key_id}"): Row(A),
+    # Users.
+    ("POST", "/v1/users"): Row(A, 201, {"name": "x", "scopes": ["models"]}),
+    ("GET", "/v1/users"): Row(A),
+    ("GET", "/v1/users/{user_id}"): Row(A),
+    ("PATCH", "/v1/users/{user_id}"): Row(A, json={"scopes": ["files"]}),
+    ("PUT", "/v1/users/{user_id}/password"): Row(A),
+    ("POST", "/v1/users/{user_id}/logout"): Row(A),
+    ("DELETE", "/v1/users/{user_id}"): Row(A, 204),
 }

@@ -159,7 +159,7 @@ async def test_limits_asked_for_are_the_limits_told(client: httpx.AsyncClient) -
     assert made["enforced"]["limits"]["pids"].startswith("33 ")
     over = await client.post("/v1/sandboxes", json={"limits": {"memory_mib": 10_000_000}})
     assert over.status_code == 422
-    assert over.json()["field"] == "limits.memory_bytes"
+    assert over.json()["field"] == "limits.memory_mib"
 
 
 async def test_an_unknown_path_or_method_is_a_problem_document(client: httpx.AsyncClient) -> None:

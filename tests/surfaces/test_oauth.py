@@ -67,7 +67,8 @@ async def test_what_is_not_right_is_told_as_oauth_tells_it(
     basic = {"Authorization": "Basic " + base64.b64encode(b"x:y").decode()}
     cases: list[tuple[dict[str, str] | bytes, dict[str, str], int, str]] = [
         ({}, NOBODY, 400, "unsupported_grant_type"),
-        ({**own, "grant_type": "password"}, NOBODY, 400, "unsupported_grant_type"),
+        ({**own, "grant_type": "implicit"}, NOBODY, 400, "unsupported_grant_type"),
+        ({**own, "grant_type": "password"}, NOBODY, 400, "invalid_request"),
         (GRANT, NOBODY, 401, "invalid_client"),
         ({**GRANT, **own, "client_secret": "x" * 40}, NOBODY, 401, "invalid_client"),
         ({**GRANT, **own, "client_id": "key_other"}, NOBODY, 401, "invalid_client"),

@@ -13,12 +13,14 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
+from lm_sandbox.agent.conversation_store import KeptItem
 from lm_sandbox.agent.run_store import RunRecord
 from lm_sandbox.app import create_app
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.identity.key_records import API_KEYS
 from lm_sandbox.identity.keys import KeyStore, NewKey
 from lm_sandbox.identity.principals import Principal, Scope
+from lm_sandbox.identity.users import NewUser
 from lm_sandbox.sandboxes.sandbox import NewSandbox
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.web import ROUTERS
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.anyio
 REFUSED = ("none", "bad", "basic", "expired", "revoked")
 EVERYTHING = frozenset(Scope) - {Scope.ADMIN}
 OPEN_ROUTES = {("GET", "/docs"), ("GET", "/openapi.json")}
+ITEM = KeptItem("msg_1", '{"id": "msg_1", "type": "message", "role": "user", "content": "x"}')
 ANY_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -128,8 +131,11 @@ async def belongings(
         "terminal_id": await make("terminals"),
         "snapshot_id": await make("snapshots"),
         "response_id": "resp_1",
+        "conversation_id": (await services.kept_conversations.add(owner, {}, [ITEM])).id,
+        "item_id": ITEM.id,
         "upload_id": upload.id,
         "file_id": "cfile_" + base64.urlsafe_b64encode(b"/workspace/f").rstrip(b"=").decode(),
+        "user_id": (await services.users.make(NewUser("spare", EVERYTHING)))[0].id,
         "key_id": (await services.keys.issue("spare", EVERYTHING)).id,
         "path": "workspace/f",
         "stream": "stdout",

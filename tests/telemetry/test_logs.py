@@ -33,7 +33,7 @@ ECS: dict[str, type | tuple[type, ...]] = {
     "error.code": str, "error.type": str, "error.stack_trace": str,
     "user.id": str, "user.name": str, "source.address": str, "process.exit_code": int,
     "labels.route": str, "labels.sandbox": str, "labels.command": str, "labels.driver": str, "labels.outcome": str,
-    "labels.lines_left_out": str,
+    "labels.lines_left_out": str, "trace.id": str, "span.id": str,
 }  # fmt: skip
 ALLOWED = {
     "event.kind": {"event"},

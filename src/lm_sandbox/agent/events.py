@@ -19,6 +19,11 @@ class EndReason(StrEnum):
     TIME_LIMIT = "time_limit"
     REPEATED_FAILURE = "repeated_failure"
     CALLERS_TURN = "callers_turn"
+    HEARD_ENOUGH = "heard_enough"
+
+
+class HeardEnough(Exception):
+    """Who hears the events of a run needs no more of them: the run ends as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +129,16 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How a run ended; its events hold what it did."""
+    """How a run ended; its events hold what it did.
+
+    Attributes:
+        reason: Why.
+        usage: All turns together.
+        steps: Turns of the model.
+        unforced: Whether a tool had to be called, and nothing could make the model do it.
+    """
 
     reason: EndReason
     usage: Usage
     steps: int
+    unforced: bool = False

@@ -5,6 +5,7 @@ service, with the caller's rights.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 
 import anyio
 
@@ -18,6 +19,7 @@ from lm_sandbox.agent.events import (
     EndReason,
     Event,
     FunctionCalled,
+    HeardEnough,
     ReasoningDelta,
     RunResult,
     TurnFinished,
@@ -31,6 +33,7 @@ from lm_sandbox.agent.tools import (
     output_of,
     parse_bash_call,
 )
+from lm_sandbox.agent.witness import RunWitness, ToolSeen
 from lm_sandbox.config.agent import AgentSettings
 from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal
@@ -42,6 +45,7 @@ from lm_sandbox.sandboxes.file_path import file_path
 from lm_sandbox.sandboxes.output import OutputChunk
 from lm_sandbox.sandboxes.sandbox import NewCommand
 from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.telemetry.happenings import Tell, unheard
 
 Emit = Callable[[Event], Awaitable[None]]
 NO_TOOLS = "There are no tools in this conversation."
@@ -58,21 +62,25 @@ class AgentLoop:
         sandboxes: Where commands run.
         settings: Bounds of every run.
         shares: How much each principal takes.
+        tell: Hears of runs and of what is called in them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a part of its own
         self,
         models: ModelRegistry,
         chat: ChatClient,
         sandboxes: SandboxService,
         settings: AgentSettings,
         shares: Shares | None = None,
+        *,
+        tell: Tell = unheard,
     ) -> None:
         self.models = models
         self.chat = chat
         self.sandboxes = sandboxes
         self.settings = settings
         self.shares = shares or Shares()
+        self.witness = RunWitness(tell)
 
     async def run(self, principal: Principal, request: RunRequest, emit: Emit) -> RunResult:
         """Runs until the model answers without a command, or a bound is reached.
@@ -80,7 +88,8 @@ class AgentLoop:
         Args:
             principal: Who runs it; commands are run with their rights.
             request: What to start from.
-            emit: Gets every event in order; the run waits while it does.
+            emit: Gets every event in order; the run waits while it does, and ends where it raises
+                HeardEnough.
 
         Raises:
             ModelNotFound, ModelFailed, EngineUnavailable, UpstreamError: the model does not answer.
@@ -88,9 +97,14 @@ class AgentLoop:
             QuotaReached: the principal has as many at work, or has taken as many tokens, as it may.
         """
         run = _Run(self, principal, request, emit)
-        with self.shares.run(principal), anyio.move_on_after(self.settings.max_wall_s):
-            return await run.to_the_end()
-        return run.result(EndReason.TIME_LIMIT)
+        with self.shares.run(principal), self.witness.run(principal, request.model) as seen:
+            seen.result = run.result(EndReason.TIME_LIMIT)
+            with anyio.move_on_after(self.settings.max_wall_s):
+                try:
+                    seen.result = await run.to_the_end()
+                except HeardEnough:
+                    seen.result = run.result(EndReason.HEARD_ENOUGH)
+            return seen.result
 
 
 class _Run:
@@ -100,6 +114,7 @@ class _Run:
         self._chat = loop.chat
         self._sandboxes = loop.sandboxes
         self._shares = loop.shares
+        self._witness = loop.witness
         self._principal = principal
         self._request = request
         self._emit = emit
@@ -110,6 +125,7 @@ class _Run:
         self._steps = 0
         self._commands = 0
         self._refused = False
+        self._unforced = False
         self._last_failure: tuple[str, str, str] | None = None
         self._max_steps = min(request.max_steps or settings.max_steps, settings.max_steps)
         most = settings.max_commands
@@ -138,7 +154,7 @@ class _Run:
         return self.result(ended or EndReason.STEP_LIMIT)
 
     def result(self, reason: EndReason) -> RunResult:
-        return RunResult(reason, self._usage, self._steps)
+        return RunResult(reason, self._usage, self._steps, unforced=self._unforced)
 
     @property
     def _tokens_left(self) -> int | None:
@@ -147,24 +163,39 @@ class _Run:
 
     async def _turn(self) -> tuple[str, ChatDelta]:
         text: list[str] = []
-        last = ChatDelta()
+        last, usage = ChatDelta(), Usage()
         await self._shares.check_tokens(self._principal)
-        # For a turn only: while a command runs, others have the model.
-        async with self._models.lease(self._request.model, self._principal.id) as lease:
-            async for delta in self._chat.stream_chat(
-                lease, self._messages, tools=self._tools, sampling=self._sampling()
+        try:
+            # For a turn only: while a command runs, others have the model.
+            async with (
+                self._models.lease(self._request.model, self._principal.id) as lease,
+                aclosing(
+                    self._chat.stream_chat(
+                        lease, self._messages, tools=self._tools, sampling=self._sampling()
+                    )
+                ) as deltas,
             ):
-                if delta.reasoning:
-                    await self._emit(ReasoningDelta(delta.reasoning))
-                if delta.content:
-                    text.append(delta.content)
-                    await self._emit(AnswerDelta(delta.content))
-                last = delta
-        usage = last.usage or Usage()
-        self._usage += usage
-        await self._shares.charge_tokens(self._principal, usage.prompt_tokens + usage.completion_tokens)
+                async for last in deltas:
+                    usage = last.usage or Usage(usage.prompt_tokens, usage.completion_tokens + 1)
+                    text.append(last.content)
+                    await self._said(last)
+        finally:
+            await self._count(usage)
+        self._unforced |= last.unforced
         await self._emit(TurnFinished(last.usage))
         return "".join(text), last
+
+    async def _said(self, delta: ChatDelta) -> None:
+        if delta.reasoning:
+            await self._emit(ReasoningDelta(delta.reasoning))
+        if delta.content:
+            await self._emit(AnswerDelta(delta.content))
+
+    async def _count(self, usage: Usage) -> None:
+        """Counts what a turn took, also of one that was broken off."""
+        self._usage += usage
+        with anyio.CancelScope(shield=True):
+            await self._shares.charge_tokens(self._principal, usage.prompt_tokens + usage.completion_tokens)
 
     def _sampling(self) -> dict[str, object]:
         sampling = dict(self._request.sampling)
@@ -184,7 +215,8 @@ class _Run:
                 await self._emit(FunctionCalled(call.id, call.name, call.arguments))
                 ended = EndReason.CALLERS_TURN
                 continue
-            told, ending = await self._call(call, agreed=agreed)
+            with self._witness.tool(self._principal, call) as seen:
+                told, ending = await self._call(call, seen, agreed=agreed)
             if ending is EndReason.CALLERS_TURN:
                 ended = ending
                 continue
@@ -193,8 +225,9 @@ class _Run:
                 return ending
         return ended
 
-    async def _call(self, call: ToolCall, *, agreed: bool) -> tuple[str, EndReason | None]:
+    async def _call(self, call: ToolCall, seen: ToolSeen, *, agreed: bool) -> tuple[str, EndReason | None]:
         shell = self._request.shell
+        seen.outcome = "rejected"
         if shell is None:
             return await self._reject(call, NO_TOOLS)
         try:
@@ -202,12 +235,14 @@ class _Run:
         except BadToolCall as error:
             return await self._reject(call, str(error))
         if shell.consent is not Consent.GIVEN and not agreed:
+            seen.outcome = "proposed"
             await self._emit(CommandProposed(call.id, asked.command, asked.timeout_s, shell.consent))
             return "", EndReason.CALLERS_TURN
         if self._commands >= self._max_commands:
             return await self._refuse(call)
         self._commands += 1
         told, failed = await self._run(call, asked, shell)
+        seen.outcome = "failed" if failed else "ok"
         return told, EndReason.REPEATED_FAILURE if self._fails_again(call, told, failed=failed) else None
 
     async def _run(self, call: ToolCall, asked: BashCall, shell: Shell) -> tuple[str, bool]:

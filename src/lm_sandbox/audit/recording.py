@@ -11,6 +11,8 @@ from lm_sandbox.telemetry.happenings import (
     EgressNoted,
     FilesTouched,
     Happening,
+    LoginEnded,
+    LoginTried,
     ModelUsed,
     RequestEnded,
     SandboxGone,
@@ -22,6 +24,7 @@ FIRST_ERROR = 400
 UNAUTHENTICATED, FORBIDDEN = 401, 403
 # They would be most of the records, and say nothing of anyone.
 UNRECORDED_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "unmatched", "/openapi.json", "/docs"})
+REUSE = "reuse"
 SECRET_PARTS = frozenset({"token"})
 
 
@@ -79,6 +82,11 @@ def entry_of(happening: Happening) -> Entry | None:  # noqa: PLR0911, C901 - one
         case SandboxGone():
             gone = {"sandbox": happening.sandbox, "reason": happening.reason}
             return _entry(happening, "sandbox.gone", "ok", gone)
+        case LoginTried():
+            return _entry(happening, "login", happening.outcome, {"login": happening.login})
+        case LoginEnded():
+            what = {"login": happening.login, "reason": happening.reason}
+            return _entry(happening, "login.ended", "reused" if happening.reason == REUSE else "ok", what)
         case ModelUsed():
             return _entry(
                 happening, "model.used", happening.outcome, _model(happening), happening.duration_ms

@@ -1,6 +1,7 @@
 """The command line: parses, calls one function, turns errors into messages."""
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,16 +13,18 @@ from lm_sandbox.cli.key_verbs import KEYS
 from lm_sandbox.cli.model_verbs import MODELS
 from lm_sandbox.cli.program import AsJson, finish, load_settings
 from lm_sandbox.cli.run_verbs import RUNS
+from lm_sandbox.cli.sandbox_verbs import SANDBOXES
 from lm_sandbox.cli.scope import enter_scope
+from lm_sandbox.cli.user_verbs import USERS
 
 app = typer.Typer(
     help="Gives local language models a computer: models and isolated sandboxes behind one API.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-sandbox = typer.Typer(help="Sandboxes of the server that runs here.", no_args_is_help=True)
 app.add_typer(KEYS, name="keys")
-app.add_typer(sandbox, name="sandbox")
+app.add_typer(USERS, name="users")
+app.add_typer(SANDBOXES, name="sandbox")
 app.add_typer(IMAGES, name="images")
 app.add_typer(MODELS, name="models")
 app.add_typer(RUNS, name="runs")
@@ -61,6 +64,9 @@ def execute(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Write here, as a web page, what took the time; needs pyinstrument.")
+    ] = None,
 ) -> None:
     """Serve the API over HTTP."""
     from lm_sandbox.cli.serve import serve as serve_http  # noqa: PLC0415
@@ -68,7 +74,7 @@ def serve(
     enter_scope()
 
     async def forever() -> int:
-        await serve_http(load_settings(host=host, port=port))
+        await serve_http(load_settings(host=host, port=port), profile)
         return 0
 
     finish(forever)
@@ -115,83 +121,29 @@ def verify(as_json: AsJson = False) -> None:
     finish(partial(report, load_settings(), as_json=as_json))
 
 
-SandboxName = Annotated[str, typer.Argument(help="Its id or its name.")]
+@app.command("engine-proxy")
+def engine_proxy(
+    listen: Annotated[Path, typer.Option(help="The socket that the server is given.")],
+    name: Annotated[
+        str, typer.Option(help="The server's name; it sees what was made under this name only.")
+    ] = "lm-sandbox",
+) -> None:
+    """Let a server use the Docker engine of docker.socket for sandboxes, and for nothing else."""
+    from lm_sandbox.cli.engine_proxy import serve_engine  # noqa: PLC0415
+
+    finish(partial(serve_engine, load_settings(), listen, name))
 
 
-@sandbox.command("list")
-def list_sandboxes(as_json: AsJson = False) -> None:
-    """List your sandboxes."""
-    from lm_sandbox.cli.sandbox import list_sandboxes as show  # noqa: PLC0415
-
-    finish(partial(show, load_settings(), as_json=as_json))
-
-
-@sandbox.command("create")
-def create_sandbox(
-    name: Annotated[str | None, typer.Option(help="A name, unique among yours.")] = None,
-    snapshot: Annotated[str | None, typer.Option(help="Start with the files of this snapshot.")] = None,
-    image: Annotated[str | None, typer.Option(help="What it is made of, such as host.")] = None,
+@app.command()
+def top(
+    every_s: Annotated[float, typer.Option("--every", min=0.2, help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a sandbox and print its id."""
-    from lm_sandbox.cli.sandbox import create_sandbox as create  # noqa: PLC0415
+    """Watch sandboxes, runs, models and GPUs of the server that runs here."""
+    from lm_sandbox.cli.top import watch  # noqa: PLC0415
 
-    given = {"name": name, "snapshot": snapshot, "image": image}
-    body = {key: value for key, value in given.items() if value is not None}
-    finish(partial(create, load_settings(), body, as_json=as_json))
-
-
-@sandbox.command("show")
-def show_sandbox(name: SandboxName, as_json: AsJson = False) -> None:
-    """Show what holds a sandbox and what it uses."""
-    from lm_sandbox.cli.sandbox import show_sandbox as show  # noqa: PLC0415
-
-    finish(partial(show, load_settings(), name, as_json=as_json))
-
-
-@sandbox.command("pause")
-def pause_sandbox(name: SandboxName) -> None:
-    """Halt every process of a sandbox where it stands."""
-    _act(name, "pause")
-
-
-@sandbox.command("resume")
-def resume_sandbox(name: SandboxName) -> None:
-    """Let a paused sandbox run again."""
-    _act(name, "resume")
-
-
-@sandbox.command("stop")
-def stop_sandbox(name: SandboxName) -> None:
-    """End every process of a sandbox and keep its files."""
-    _act(name, "stop")
-
-
-@sandbox.command("start")
-def start_sandbox(name: SandboxName) -> None:
-    """Let a stopped sandbox run again."""
-    _act(name, "start")
-
-
-@sandbox.command("delete")
-def delete_sandbox(names: Annotated[list[str], typer.Argument(help="Ids or names.")]) -> None:
-    """Delete sandboxes with all that is in them."""
-    from lm_sandbox.cli.sandbox import delete_sandbox as delete  # noqa: PLC0415
-
-    finish(partial(delete, load_settings(), names))
-
-
-@sandbox.command("terminal", context_settings={"ignore_unknown_options": True})
-def use_terminal(
-    name: SandboxName,
-    command: Annotated[list[str] | None, typer.Argument(help="Instead of a login shell.")] = None,
-    terminal: Annotated[str | None, typer.Option("--id", help="Come back to this terminal.")] = None,
-    view: Annotated[bool, typer.Option("--view", help="Only look; type nothing.")] = False,
-) -> None:
-    """Be in a sandbox as in this terminal; ctrl-] leaves, and the program goes on."""
-    from lm_sandbox.cli.terminal import use_terminal as use  # noqa: PLC0415
-
-    finish(partial(use, load_settings(), name, terminal, command or [], view=view))
+    finish(partial(watch, load_settings(), every_s, once=once, as_json=as_json))
 
 
 @app.callback(invoke_without_command=True)
@@ -202,9 +154,3 @@ def options(
     if version:
         typer.echo(__version__)
         raise typer.Exit
-
-
-def _act(name: str, action: str) -> None:
-    from lm_sandbox.cli.sandbox import act  # noqa: PLC0415
-
-    finish(partial(act, load_settings(), name, action))

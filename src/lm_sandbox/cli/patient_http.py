@@ -1,16 +1,15 @@
-"""HTTP/1.1 as uvicorn speaks it, but not without end for who says nothing."""
+"""HTTP/1.1 as uvicorn speaks it, but not without end for who says nothing, or nothing that gets anywhere."""
 
 from asyncio import BaseTransport, TimerHandle, Transport
 from collections import Counter
 from collections.abc import Collection
 from typing import Any, ClassVar
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_S = 15.0
 HEAD_BYTES = 64 * 1024
-ANSWERED = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED})
+TOO_LONG = "The head of the request is too long."
 
 
 class Connections:
@@ -38,7 +37,7 @@ class Connections:
             del self._open[address]
 
 
-class PatientHttp(H11Protocol):
+class PatientHttp(HttpToolsProtocol):
     """One connection.
 
     Attributes:
@@ -54,6 +53,9 @@ class PatientHttp(H11Protocol):
         super().__init__(*args, **kwargs)
         self._address: str | None = None
         self._timer: TimerHandle | None = None
+        self._in_head = True
+        # Bytes of a head, of trailers or between chunks, which the parser keeps without a limit of its own.
+        self._unfinished = 0
 
     def connection_made(self, transport: BaseTransport) -> None:
         """Begins."""
@@ -71,23 +73,51 @@ class PatientHttp(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Goes on."""
+        self._unfinished += len(data)
         super().data_received(data)
+        if self._unfinished > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response(TOO_LONG)
         self._watch()
+
+    def on_message_begin(self) -> None:
+        """Begins a request."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Takes a field of the head; what comes after the body says nothing of a request that is at work."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Ends the head."""
+        self._in_head = False
+        self._unfinished = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Takes a piece of the body."""
+        self._unfinished = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Ends a request."""
+        self._unfinished = 0
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Waits for the next request."""
         super().on_response_complete()
         self._watch()
 
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+    def handle_websocket_upgrade(self) -> None:
         """Hands the connection over."""
         self._leave()
-        super().handle_websocket_upgrade(event)
+        super().handle_websocket_upgrade()
 
     def _watch(self) -> None:
         """Runs the time while something is awaited that nobody has a use for but its sender."""
-        waiting = self.conn.our_state in ANSWERED or self.conn.their_state is h11.IDLE
-        if not waiting:
+        if self.cycle is not None and not self.cycle.response_complete:
             self._unwatch()
         elif self._timer is None and self._address is not None:
             self._timer = self.loop.call_later(self.head_s, _abort, self.transport)

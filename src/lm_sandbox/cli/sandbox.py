@@ -55,6 +55,16 @@ async def show_sandbox(settings: Settings, name: str, *, as_json: bool) -> int:
     return 0
 
 
+async def limit_sandbox(settings: Settings, name: str, limits: Mapping[str, Any]) -> int:
+    """Changes the limits of a sandbox and prints what holds each."""
+    async with connect_to_server(settings) as client:
+        path = f"/v1/sandboxes/{await id_of(client, name)}"
+        found = (await check(await client.patch(path, json={"limits": limits}))).json()
+    for limit, held in found["enforced"]["limits"].items():
+        print(f"{limit}: {held}")  # noqa: T201
+    return 0
+
+
 async def act(settings: Settings, name: str, action: str) -> int:
     """Pauses, resumes, stops or starts a sandbox."""
     async with connect_to_server(settings) as client:

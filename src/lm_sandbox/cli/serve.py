@@ -4,13 +4,16 @@ import ipaddress
 import os
 import socket
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 from rich.console import Console
 
 from lm_sandbox.app import create_app
 from lm_sandbox.cli.connection import RunningServer, server_file
-from lm_sandbox.cli.patient_http import HEAD_BYTES, Connections, patient_http
+from lm_sandbox.cli.patient_http import Connections, patient_http
+from lm_sandbox.cli.profile import start_profile, unprofiled
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import Invalid
 from lm_sandbox.parts import local_key
@@ -20,12 +23,17 @@ BACKLOG = 2048
 GRACE_S = 10
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, profile: Path | None = None) -> None:
     """Serves until it is told to stop.
 
+    Args:
+        settings: All of them.
+        profile: Where to write what took the time.
+
     Raises:
-        Invalid: the address cannot be listened on.
+        Invalid: the address cannot be listened on, or the profile not be written.
     """
+    finish = start_profile(profile) if profile else unprofiled
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     scheme = "https" if settings.tls_cert else "http"
@@ -37,7 +45,7 @@ async def serve(settings: Settings) -> None:
         except OSError as error:
             listener.close()
             raise Invalid(f"The TLS files cannot be used: {error.strerror}.", field="tls_cert") from error
-        await _Server(config, settings, url).serve([listener])
+        await _Server(config, settings, url, finish).serve([listener])
 
 
 def _config(settings: Settings, logs: Logs) -> uvicorn.Config:
@@ -45,7 +53,6 @@ def _config(settings: Settings, logs: Logs) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(settings, [logs]),
         http=patient_http(Connections(settings.limits.address_connections, exempt=proxies)),
-        h11_max_incomplete_event_size=HEAD_BYTES,
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies,
         ssl_certfile=settings.tls_cert,
@@ -62,8 +69,11 @@ def _config(settings: Settings, logs: Logs) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """Says where it is once it can be used, and takes that back when it ends."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, url: str) -> None:
+    def __init__(
+        self, config: uvicorn.Config, settings: Settings, url: str, finish: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._finish = finish
         self._settings = settings
         self._url = url
 
@@ -76,6 +86,8 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         server_file(self._settings).unlink(missing_ok=True)
         await super().shutdown(sockets)
+        # After this uvicorn lets the signal end the process.
+        self._finish()
 
 
 def _announce(settings: Settings, url: str) -> None:
@@ -83,7 +95,8 @@ def _announce(settings: Settings, url: str) -> None:
     key = local_key(settings)
     console.print(f"lm-sandbox serves on [bold]{url}[/] (Swagger: {url}/docs)")
     if settings.api_key is not None:
-        console.print("API key: the one in LM_SANDBOX_API_KEY")
+        source = "LM_SANDBOX_API_KEY" if settings.api_key_file is None else "the file of api_key_file"
+        console.print(f"API key: the one in {source}")
     elif key.first_showing():
         console.print(f"API key: [bold]{key.read()}[/]")
         console.print(f"         shown once; it is kept in {key.path}, 'lm-sandbox keys show' prints it")

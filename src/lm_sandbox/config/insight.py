@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from lm_sandbox.config.section import Positive, PositiveSeconds, Section
 
@@ -58,4 +58,22 @@ class LogSettings(Section):
     )
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="what is left out below it"
+    )
+
+
+class TraceSettings(Section):
+    """Spans of requests, runs, calls of models and tools, and commands, for OpenTelemetry (extra `otel`)."""
+
+    endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s@]+\S*$",
+        description="where an OTLP collector takes traces, such as `http://127.0.0.1:4318/v1/traces`; "
+        "default: none are made",
+    )
+    headers: dict[str, SecretStr] = Field({}, description="sent to the collector, such as its key")
+    sample: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="share of traces that are sent; a caller's `traceparent` decides itself",
     )

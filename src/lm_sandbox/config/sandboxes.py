@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from lm_sandbox.config.cores import plain_cores
 from lm_sandbox.config.section import Positive, PositiveSeconds, Section
 
+Cores = Annotated[str, AfterValidator(plain_cores)]
+GpuName = Annotated[str, Field(pattern=r"^(all|[0-9]{1,3}|GPU-[0-9a-zA-Z-]{1,60})$")]
 ImageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
 
@@ -24,8 +27,16 @@ class SandboxSettings(Section):
     )
     images_mib: Positive = Field(20 * 1024, description="disk for all imported images, in MiB")
     cpus: Annotated[float, Field(gt=0)] = Field(2.0, description="CPU cores of one sandbox")
+    cpuset: Cores = Field("", description="cores that sandboxes may run on, such as 0-3,8; default: all")
     memory_mib: Positive = Field(1024, description="memory of one sandbox, in MiB")
     pids: Positive = Field(256, description="processes and threads of one sandbox")
+    gpus: tuple[GpuName, ...] = Field(
+        (), description="GPUs that sandboxes may ask for, by UUID or number, or `all`; default: none"
+    )
+    gpu_wait_s: PositiveSeconds = Field(
+        60.0,
+        description="how long requests of the models on a GPU may take to end when a sandbox asks for it",
+    )
     disk_mib: Positive = Field(512, description="bytes a sandbox can write, in MiB")
     require_cgroups: bool = Field(
         True, description="refuse to start where only rlimits could hold memory and processes"
@@ -77,5 +88,3 @@ class DockerSettings(Section):
     runtime: str | None = Field(
         None, description="what makes containers, such as runc, runsc or kata; default: the engine's"
     )
-    cpuset_cpus: str = Field("", description="cores that sandboxes may run on, such as 0-3; default: all")
-    gpus: tuple[str, ...] = Field((), description="ids of the GPUs that sandboxes get, or `all`")

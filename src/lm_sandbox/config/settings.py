@@ -17,9 +17,16 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from lm_sandbox.config.access import LimitSettings, QuotaSettings, TokenSettings
+from lm_sandbox.config.access import (
+    IssuerName,
+    LimitSettings,
+    OidcSettings,
+    PasswordSettings,
+    QuotaSettings,
+    TokenSettings,
+)
 from lm_sandbox.config.agent import AgentSettings
-from lm_sandbox.config.insight import AuditSettings, LogSettings, MetricsSettings
+from lm_sandbox.config.insight import AuditSettings, LogSettings, MetricsSettings, TraceSettings
 from lm_sandbox.config.models import EngineName, EngineSettings, LlamaCppSettings, UpstreamSettings
 from lm_sandbox.config.sandboxes import DockerSettings, SandboxSettings
 from lm_sandbox.config.section import Positive
@@ -53,6 +60,7 @@ class Settings(BaseSettings):
         description="holds everything that is written; by default the user's own data directory",
     )
     api_key: SecretStr | None = Field(None, description="the first admin key, instead of a new one")
+    api_key_file: Path | None = Field(None, description="a file that holds it, such as a mounted secret")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on")
     allowed_origins: tuple[str, ...] = Field(
@@ -75,9 +83,26 @@ class Settings(BaseSettings):
     audit: AuditSettings = AuditSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
+    traces: TraceSettings = TraceSettings()
     limits: LimitSettings = LimitSettings()
     quotas: QuotaSettings = QuotaSettings()
+    passwords: PasswordSettings = PasswordSettings()
     tokens: TokenSettings = TokenSettings()
+    oidc: dict[IssuerName, OidcSettings] = Field({}, description="issuers whose tokens count here, by name")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_its_key(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """The key in the file is the key, so that nothing else needs to know where it came from."""
+        path = given.get("api_key_file")
+        if path is None:
+            return given
+        if given.get("api_key") is not None:
+            raise ValueError("api_key and api_key_file exclude each other")
+        try:
+            return {**given, "api_key": Path(path).expanduser().read_text().strip()}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError("the file in api_key_file cannot be read") from error
 
     @model_validator(mode="after")
     def _has_both_of_tls(self) -> Self:

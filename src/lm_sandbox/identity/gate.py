@@ -1,15 +1,19 @@
 """Where every caller comes in: how often an address may come, and whose key it shows."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lm_sandbox.config.access import LimitSettings
 from lm_sandbox.errors import Unauthenticated
+from lm_sandbox.identity.issuers import Issuers
 from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.identity.rates import Allowance, Rate, Rates
 from lm_sandbox.identity.tokens import Tokens, is_token
 
 MINUTE_S = 60
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -44,12 +48,21 @@ class Gate:
         tokens: Tell for whom a token stands.
         rates: Count.
         settings: How much an address may take.
+        issuers: Tell who comes with a token from elsewhere.
     """
 
-    def __init__(self, keys: KeyStore, tokens: Tokens, rates: Rates, settings: LimitSettings) -> None:
+    def __init__(
+        self,
+        keys: KeyStore,
+        tokens: Tokens,
+        rates: Rates,
+        settings: LimitSettings,
+        issuers: Issuers | None = None,
+    ) -> None:
         self._keys = keys
         self._tokens = tokens
         self._rates = rates
+        self._issuers = issuers
         self._requests = Rate("requests", settings.address_requests_per_minute, MINUTE_S, "This address")
         self._failures = Rate("wrong keys", settings.address_failures_per_minute, MINUTE_S, "This address")
 
@@ -71,6 +84,7 @@ class Gate:
         Raises:
             Unauthenticated: it is no one's, or works no more.
             RateLimited: too many wrong keys came from there, or too many requests with this one.
+            IssuerUnavailable: it is of an issuer that does not answer.
         """
         return await self._count(visit, await self._recognise(visit, token))
 
@@ -84,22 +98,35 @@ class Gate:
         visit.caller = caller
         amount = caller.quotas.requests_per_minute
         if amount:
-            rate = Rate("requests", amount, MINUTE_S, "This API key")
+            rate = Rate("requests", amount, MINUTE_S, "You")
             visit.hold(await self._rates.take(rate, caller.id))
         return caller
 
-    async def _recognise(self, visit: Visit, token: str) -> Principal:
+    async def attempt(self, visit: Visit, work: Callable[[], Awaitable[T]]) -> T:
+        """Does what may turn out to be a guess, such as a password, and counts it where it does.
+
+        Raises:
+            Unauthenticated: as the work does.
+            RateLimited: too many wrong keys and passwords came from there.
+        """
         if not self._failures.amount:
-            return await self._whose(token)
+            return await work()
         (await self._rates.look(self._failures, visit.address)).require()
         try:
-            return await self._whose(token)
+            return await work()
         except Unauthenticated:
             (await self._rates.take(self._failures, visit.address)).require()
             raise
 
+    async def _recognise(self, visit: Visit, token: str) -> Principal:
+        return await self.attempt(visit, lambda: self._whose(token))
+
     async def _whose(self, token: str) -> Principal:
-        return await (self._tokens if is_token(token) else self._keys).authenticate(token)
+        if not is_token(token):
+            return await self._keys.authenticate(token)
+        if self._issuers is not None and self._issuers.knows(token):
+            return await self._issuers.authenticate(token)
+        return await self._tokens.authenticate(token)
 
 
 class InnerGate(Gate):

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
+from typing import Protocol
 
 from sqlalchemy.exc import OperationalError
 
@@ -17,6 +18,7 @@ from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.identity.quotas import AS_THE_SERVER, Quotas
 from lm_sandbox.storage.database import Database
 
+PREFIX = "key_"
 SHORTEST_KEY = 16
 CACHED_KEYS = 1024
 # So long may a key that another process has revoked still work here.
@@ -64,6 +66,14 @@ class IssuedKey:
         return self.key.id
 
 
+class Owners(Protocol):
+    """Owners that are no keys."""
+
+    async def owner(self, owner: str) -> Principal | None:
+        """Tells what an owner may do; None where there is none. Raises Unauthenticated for one shut out."""
+        ...
+
+
 class KeyStore:
     """Issues keys and tells whose a key is.
 
@@ -76,6 +86,7 @@ class KeyStore:
     Args:
         database: Holds the keys.
         quotas: How much a key may take that says nothing of its own.
+        others: Owners that are no keys, such as users.
         clock: Seconds that only go up.
         now: The time of day.
     """
@@ -85,12 +96,14 @@ class KeyStore:
         database: Database,
         *,
         quotas: Quotas = AS_THE_SERVER,
+        others: Owners | None = None,
         clock: Callable[[], float] = monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.lent = LentKeys()
         self._records = KeyRecords(database)
         self._quotas = quotas
+        self._others = others
         self._clock = clock
         self._now = now
         self._cache: dict[bytes, tuple[Principal, float]] = {}
@@ -120,7 +133,7 @@ class KeyStore:
         now = self._now()
         self._check_expiry(new.expires_at, now)
         key = ApiKey(
-            id=f"key_{secrets.token_hex(8)}",
+            id=f"{PREFIX}{secrets.token_hex(8)}",
             name=new.name,
             prefix=token[:SHOWN_CHARACTERS],
             scopes=new.scopes,
@@ -219,12 +232,15 @@ class KeyStore:
         return await self._lent(lent)
 
     async def owner(self, owner: str) -> Principal | None:
-        """Tells what an owner may do for whom something else than its key calls; None for one without a key.
+        """Tells what an owner may do for whom something else than its key calls; None where there is none.
 
         Raises:
             KeyExpired: the time of the owner's key is over.
             KeyRevoked: the owner's key was revoked.
+            UserDisabled: the owner is a user whom an admin has shut out.
         """
+        if self._others is not None and not owner.startswith(PREFIX):
+            return await self._others.owner(owner)
         cached = self._owners.get(owner)
         if cached is not None and self._clock() < cached[1]:
             return cached[0]
@@ -238,9 +254,15 @@ class KeyStore:
         return principal
 
     async def owner_quotas(self, owner: str) -> Quotas:
-        """Tells how much an owner may take; raises as `owner` does."""
+        """Tells how much an owner may take.
+
+        Raises:
+            Unauthenticated: there is none of this id any more, or as `owner` does.
+        """
         principal = await self.owner(owner)
-        return self._quotas if principal is None else principal.quotas
+        if principal is None:
+            raise Unauthenticated("Whoever this acts for is not known here any more.")
+        return principal.quotas
 
     async def _find(self, token: str) -> tuple[Principal, float]:
         found = await self._records.match(token)

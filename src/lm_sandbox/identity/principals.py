@@ -40,7 +40,7 @@ class Principal:
             Forbidden: the principal has neither the scope nor `admin`.
         """
         if scope not in self.scopes and Scope.ADMIN not in self.scopes:
-            raise Forbidden(f"This API key lacks the scope {scope.value!r}; use one that has it.")
+            raise Forbidden(f"The scope {scope.value!r} is needed; use a key or a token that has it.")
 
     def owns(self, owner: str) -> bool:
         """Whether something of this owner may be seen; an admin sees all."""

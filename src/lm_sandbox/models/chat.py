@@ -84,6 +84,7 @@ class ChatDelta:
         tool_calls: Whole calls, on the last piece only.
         finish_reason: Set on the last piece: `stop`, `length`, `tool_calls` ...
         usage: On the last piece, where the engine tells it; on others where it tells as it goes.
+        unforced: On the last piece: a tool had to be called, and nothing could make the model do it.
     """
 
     content: str = ""
@@ -92,3 +93,4 @@ class ChatDelta:
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
     usage: Usage | None = None
+    unforced: bool = False

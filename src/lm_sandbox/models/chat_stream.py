@@ -1,7 +1,7 @@
 """Reads a streamed chat completion: server-sent events with OpenAI's chunks."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lm_sandbox.errors import EngineUnavailable, UpstreamError
@@ -55,7 +55,7 @@ class ChatStream:
             error = chunk["error"]
             message = error.get("message") if isinstance(error, dict) else error
             raise UpstreamError(f"The engine failed while it answered: {message}")
-        self._usage = _usage(chunk) or self._usage
+        self._usage = usage_of(chunk) or self._usage
         choices = chunk.get("choices")
         if isinstance(choices, list) and choices and isinstance(choices[0], dict):
             yield from self._choice(choices[0])
@@ -87,7 +87,7 @@ class ChatStream:
         return ToolCallPiece(slot, call["name"], arguments)
 
 
-def _usage(chunk: dict[str, Any]) -> Usage | None:
+def usage_of(chunk: Mapping[str, Any]) -> Usage | None:
     """Reads what a chunk took so far: OpenAI's usage, or llama.cpp's timings."""
     usage, timings = chunk.get("usage"), chunk.get("timings")
     if isinstance(usage, dict):
@@ -103,6 +103,6 @@ def _text(mapping: dict[str, Any], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _count(mapping: dict[str, Any], key: str) -> int:
+def _count(mapping: Mapping[str, Any], key: str) -> int:
     value = mapping.get(key)
     return value if isinstance(value, int) else 0

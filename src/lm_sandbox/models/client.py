@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Self
@@ -14,6 +14,8 @@ from lm_sandbox.models.chat import ChatDelta, ChatMessage
 from lm_sandbox.models.chat_stream import ChatStream
 from lm_sandbox.models.chat_wire import written
 from lm_sandbox.models.engine import Lease
+from lm_sandbox.models.forcing import Forced
+from lm_sandbox.models.insisting import Insisting
 
 CONNECT_S = 5.0
 # llama.cpp closes a connection that was idle for 5 s; one that it is about to close is not to be used.
@@ -92,7 +94,8 @@ class ChatClient:
     ) -> AsyncGenerator[ChatDelta, None]:
         """Asks for the next message and yields it as it comes.
 
-        The last delta has the finish reason, whole tool calls and the usage.
+        The last delta has the finish reason, whole tool calls and the usage. Where a tool must be called it
+        is insisted on that.
 
         Raises:
             UpstreamError: the engine answered with an error, in its own words.
@@ -107,8 +110,15 @@ class ChatClient:
         }
         if tools:
             request["tools"] = list(tools)
-        async for delta in self._stream(lease, "/v1/chat/completions", request):
-            yield delta
+        answer = self._stream(lease, "/v1/chat/completions", request)
+        forced, known = Forced.of(request), Forced.any_of(tools)
+        if forced is not None:
+            answer = Insisting(self.ask, lease, request, forced).watch(answer)
+        elif known is not None:
+            answer = Insisting(self.ask, lease, request, known).mend(answer)
+        async with aclosing(answer) as deltas:
+            async for delta in deltas:
+                yield delta
 
     async def stream_text(
         self, lease: Lease, prompt: str, *, sampling: Mapping[str, object] | None = None

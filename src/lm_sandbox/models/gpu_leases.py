@@ -54,15 +54,28 @@ class GpuLeases:
         Raises:
             NoCapacity: they took longer; nothing was ended for it.
         """
+        await self.lend(gpu, timeout_s)
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.take_back(gpu)
+
+    async def lend(self, gpu: str, timeout_s: float) -> None:
+        """Frees a GPU of models and keeps it free until it is taken back; raises as `lease` does."""
         self._holders[gpu] += 1
         try:
             await self._vacate(gpu, timeout_s)
-            yield
-        finally:
-            self._holders[gpu] -= 1
-            if not self._holders[gpu] and self._tenant is not None:
-                with anyio.CancelScope(shield=True):
-                    await self._tenant.come_back()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self.take_back(gpu)
+            raise
+
+    async def take_back(self, gpu: str) -> None:
+        """Lets models have a GPU again that was lent, when nobody else holds it."""
+        self._holders[gpu] -= 1
+        if not self._holders[gpu] and self._tenant is not None:
+            await self._tenant.come_back()
 
     async def _vacate(self, gpu: str, timeout_s: float) -> None:
         if self._tenant is None:

@@ -164,7 +164,7 @@ class ModelRegistry:
             EngineUnavailable: its engine does not answer.
         """
         engine, model = await self.resolve(name)
-        with self.uses.use(engine.name, model.name, caller) as use:
+        with self.uses.use(engine.name, model.name, caller, _purpose(model)) as use:
             async with engine.acquire(model.name, caller, keep_alive_s) as lease:
                 self.uses.leased(use, engine.name, model.name)
                 yield replace(lease, use=use)
@@ -200,3 +200,8 @@ def public_names(models: Sequence[Model]) -> list[str]:
     """Names each model; those that share a name also by their engine."""
     counts = Counter(model.name for model in models)
     return [model.name if counts[model.name] == 1 else f"{model.engine}/{model.name}" for model in models]
+
+
+def _purpose(model: Model) -> str:
+    purposes = {"embedding", "rerank"} & set(model.kind.capabilities)
+    return min(purposes) if purposes and "completion" not in model.kind.capabilities else "chat"

@@ -62,7 +62,7 @@ class Uses:
         self.served: Counter[tuple[str, str]] = Counter()
 
     @contextmanager
-    def use(self, engine: str, model: str, caller: str) -> Iterator[Use]:
+    def use(self, engine: str, model: str, caller: str, kind: str = "chat") -> Iterator[Use]:
         """Sees one use, from its asking to its end; `leased` is to be called in between."""
         use, outcome = Use(), "cancelled"
         key = (engine, model)
@@ -80,7 +80,7 @@ class Uses:
             raise
         finally:
             (self.waiting if use.leased_at is None else self.served)[key] -= 1
-            self._tell(_told(use, engine, model, caller, outcome))
+            self._tell(_told(use, engine, model, caller, outcome, kind))
 
     def leased(self, use: Use, engine: str, model: str) -> None:
         """Says that the model is ready for it."""
@@ -89,7 +89,9 @@ class Uses:
         self.served[engine, model] += 1
 
 
-def _told(use: Use, engine: str, model: str, caller: str, outcome: str) -> ModelUsed:
+def _told(  # noqa: PLR0913, PLR0917 - what is told
+    use: Use, engine: str, model: str, caller: str, outcome: str, kind: str
+) -> ModelUsed:
     now = perf_counter()
     leased_at = use.leased_at or now
     return ModelUsed(
@@ -97,6 +99,7 @@ def _told(use: Use, engine: str, model: str, caller: str, outcome: str) -> Model
         engine=engine,
         model=model,
         outcome=outcome,
+        kind=kind,
         waited_ms=(leased_at - use.asked_at) * 1000,
         duration_ms=(now - leased_at) * 1000,
         first_ms=None if use.first_at is None else (use.first_at - leased_at) * 1000,

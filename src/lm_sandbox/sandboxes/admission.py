@@ -1,9 +1,12 @@
 """What may be asked for: turns requests into specifications, within the server's bounds. Pure."""
 
+from dataclasses import replace
+
+from lm_sandbox.config.cores import parse_cores, plain_cores
 from lm_sandbox.config.sandboxes import SandboxSettings
 from lm_sandbox.errors import Invalid, TooLarge
 from lm_sandbox.sandboxes.commands import CommandRequest
-from lm_sandbox.sandboxes.limits import MIB, Limits
+from lm_sandbox.sandboxes.limits import ASKED_AS, LASTING, MIB, LimitChange, Limits, changed
 from lm_sandbox.sandboxes.sandbox import Lifetime, NewCommand
 
 BASH = "/bin/bash"
@@ -17,6 +20,7 @@ def default_limits(settings: SandboxSettings) -> Limits:
         pids=settings.pids,
         disk_bytes=settings.disk_mib * MIB,
         open_files=settings.open_files,
+        cpuset=settings.cpuset,
     )
 
 
@@ -28,12 +32,43 @@ def admit_limits(limits: Limits | None, settings: SandboxSettings) -> Limits:
     """
     most = default_limits(settings)
     limits = limits or most
-    for name in ("cpus", "memory_bytes", "pids", "disk_bytes", "open_files"):
+    for name, (asked_as, unit) in ASKED_AS.items():
         if getattr(limits, name) > getattr(most, name):
             raise Invalid(
-                f"{name} may be {getattr(most, name):g} at most on this server.", field=f"limits.{name}"
+                f"{asked_as} may be {getattr(most, name) / unit:g} at most on this server.",
+                field=f"limits.{asked_as}",
             )
-    return limits
+    return replace(limits, cpuset=_admit_cores(limits.cpuset, most.cpuset))
+
+
+def admit_change(change: LimitChange, limits: Limits, settings: SandboxSettings) -> Limits:
+    """Returns the limits that a sandbox has from now on.
+
+    Raises:
+        Invalid: one is over the server's, or cannot be changed while the sandbox lives.
+    """
+    wanted = change.over(limits)
+    for name in changed(limits, wanted) & set(LASTING):
+        asked_as = ASKED_AS[name][0]
+        raise Invalid(
+            f"{asked_as} cannot be changed while a sandbox lives; make another one from a snapshot of it.",
+            field=f"limits.{asked_as}",
+        )
+    # A server with lower limits than the one that made the sandbox lets it keep what it has.
+    admitted = admit_limits(change.over(default_limits(settings)), settings)
+    return replace(wanted, cpuset=admitted.cpuset) if change.cpuset is not None else wanted
+
+
+def _admit_cores(asked: str, most: str) -> str:
+    try:
+        wanted, allowed = plain_cores(asked), plain_cores(most)
+    except ValueError as error:
+        raise Invalid(f"cpuset: {error}.", field="limits.cpuset") from error
+    if not wanted:
+        return allowed
+    if allowed and not parse_cores(wanted) <= parse_cores(allowed):
+        raise Invalid(f"cpuset may be within {allowed} on this server.", field="limits.cpuset")
+    return wanted
 
 
 def admit_lifetime(asked: Lifetime, settings: SandboxSettings) -> Lifetime:

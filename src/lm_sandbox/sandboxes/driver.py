@@ -14,6 +14,7 @@ from typing import NewType, Protocol, Self
 
 from lm_sandbox.sandboxes.files import SandboxFiles
 from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.nvidia import GpuDevice
 from lm_sandbox.sandboxes.process import CommandSpec, Process, Terminal
 from lm_sandbox.sandboxes.terminal import TerminalSpec
 
@@ -36,11 +37,13 @@ class SandboxSpec:
         limits: What it may use.
         env: Variables of every command.
         image: Its root file system; None takes the driver's default.
+        gpus: The GPUs that its programs can use.
     """
 
     limits: Limits = field(default_factory=Limits)
     env: Mapping[str, str] = field(default_factory=dict)
     image: str | None = None
+    gpus: tuple[GpuDevice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Enforced:
         limits: For each limit, its value and what holds it (`cgroup v1`, `tmpfs`, `rlimit` ...).
         isolation: What parts it from the host: `namespaces`, or the runtime that does more.
         entry: How commands get in: `zygote`, or `docker exec` and why.
+        gpus: The UUIDs of the GPUs that are in it.
     """
 
     driver: str
@@ -66,6 +70,7 @@ class Enforced:
     limits: Mapping[str, str]
     isolation: str = "namespaces"
     entry: str = "zygote"
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +196,8 @@ class SandboxDriver(Protocol):
         Raises:
             DriverUnavailable: the host refused.
             NoCapacity: no host user id or memory is left for another one.
-            Invalid: the driver has no such image.
+            Invalid: the driver has no such image, or the host no such cores.
+            Unsupported: this host cannot hold one of the limits.
         """
         ...
 
@@ -240,6 +246,20 @@ class SandboxDriver(Protocol):
             SandboxNotFound: the driver has no such sandbox.
             SandboxFailed: it died.
             Unsupported: this host cannot halt processes.
+        """
+        ...
+
+    async def limit(self, sandbox: SandboxId, limits: Limits) -> Mapping[str, str]:
+        """Changes what a living sandbox may use, all of it or nothing; tells it as `Enforced.limits` does.
+
+        Those of `limits.LASTING` are as they were. Its processes may be halted for a moment.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            SandboxFailed: it died.
+            LimitInUse: it uses more than that.
+            Invalid: the host has no such cores.
+            Unsupported: this host cannot hold one of them, or cannot change it.
         """
         ...
 

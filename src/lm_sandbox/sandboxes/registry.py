@@ -93,6 +93,8 @@ class SandboxRegistry:
             idle_since=self._clock() - now.since(record.used),
             lifetime=record.lifetime,
             image=record.image,
+            limits=record.limits,
+            gpus=record.gpus,
             commands=self._book(record.id),
             shells=ShellBook(self._settings.shells),
             state=SandboxState.FAILED if enforced is None else record.state,

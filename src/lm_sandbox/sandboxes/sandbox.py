@@ -12,8 +12,10 @@ from lm_sandbox.errors import Conflict, SandboxFailed
 from lm_sandbox.sandboxes.command_book import CommandBook
 from lm_sandbox.sandboxes.driver import Enforced, RunState, SandboxId
 from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
+from lm_sandbox.sandboxes.gpus import Asked
 from lm_sandbox.sandboxes.instant import Instant
-from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.limits import LimitChange, Limits
+from lm_sandbox.sandboxes.nvidia import GpuDevice
 from lm_sandbox.sandboxes.secrets import DomainSecret
 from lm_sandbox.sandboxes.shell_book import ShellBook
 from lm_sandbox.sandboxes.terminal_book import TerminalBook
@@ -61,6 +63,7 @@ class NewSandbox:
         egress: What it may reach.
         image: Its root file system; None takes the server's default.
         secrets: What it uses in requests without having it.
+        gpus: How many GPUs it has, or which.
     """
 
     name: str | None = None
@@ -72,6 +75,7 @@ class NewSandbox:
     egress: EgressPolicy = NOTHING
     image: str | None = None
     secrets: tuple[DomainSecret, ...] = ()
+    gpus: Asked = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +87,14 @@ class Change:
         metadata: The new metadata, in place of all the old.
         lifetime: The new times.
         egress: What it may reach from now on.
+        limits: What it may use from now on.
     """
 
     name: str | None = None
     metadata: Mapping[str, str] | None = None
     lifetime: Lifetime = Lifetime()
     egress: EgressPolicy | None = None
+    limits: LimitChange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +169,8 @@ class Sandbox:
         shells: Those that stay in it.
         terminals: Those that are open in it.
         state: Where it is in its life.
+        limits: What it may use.
+        gpus: Those that are lent to it.
         enforced: What holds it; None while it is made.
         secrets: What it uses in requests without having it; no record has them.
         recorded: Its last use as far as another server would know.
@@ -186,6 +194,8 @@ class Sandbox:
     state: SandboxState = SandboxState.CREATING
     egress: EgressPolicy = NOTHING
     image: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    gpus: tuple[GpuDevice, ...] = ()
     enforced: Enforced | None = None
     secrets: tuple[DomainSecret, ...] = ()
     recorded: Instant = field(default_factory=Instant.now)

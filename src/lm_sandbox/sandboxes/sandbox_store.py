@@ -8,6 +8,8 @@ from sqlalchemy import Column, String, Table, Text, delete, insert, select, upda
 
 from lm_sandbox.sandboxes.egress import EgressPolicy
 from lm_sandbox.sandboxes.instant import Instant
+from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.nvidia import GpuDevice
 from lm_sandbox.sandboxes.sandbox import Lifetime, Sandbox, SandboxState
 from lm_sandbox.sandboxes.serving_process import this_server
 from lm_sandbox.storage.database import Database
@@ -35,6 +37,8 @@ class SandboxRecord(BaseModel):
         egress: What it may reach.
         state: Where it is in its life.
         image: What was asked for as its root file system.
+        limits: What it may use.
+        gpus: Those that are lent to it.
         server: The process that has it.
         boot: The start of the host that these are counted from.
         created_s: When it was made, in seconds from there; None where that was before.
@@ -51,6 +55,8 @@ class SandboxRecord(BaseModel):
     egress: EgressPolicy
     state: SandboxState
     image: str | None = None
+    limits: Limits = Limits()
+    gpus: tuple[GpuDevice, ...] = ()
     server: str
     boot: str = ""
     created_s: float | None = None

@@ -10,7 +10,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-NEWEST_REVISION = "0007"
+NEWEST_REVISION = "0010"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

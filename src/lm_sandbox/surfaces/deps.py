@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope as Connection
 
 from lm_sandbox.agent.background import BackgroundRuns
+from lm_sandbox.agent.conversation_store import ConversationStore
 from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.agent.run_store import RunStore
@@ -19,11 +20,15 @@ from lm_sandbox.agent.uploads import Uploads
 from lm_sandbox.audit.log import AuditLog
 from lm_sandbox.errors import Unauthenticated
 from lm_sandbox.identity.gate import Gate, Visit
+from lm_sandbox.identity.issuers import Issuers
 from lm_sandbox.identity.keys import KeyStore
+from lm_sandbox.identity.logins import Logins
 from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.identity.shares import Shares
+from lm_sandbox.identity.sign_in import SignIn
 from lm_sandbox.identity.tokens import Tokens
+from lm_sandbox.identity.users import Users
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.sandboxes.images import Images
@@ -44,6 +49,10 @@ class Services:
     """Everything that routes may call, made once by the app."""
 
     keys: KeyStore
+    users: Users
+    logins: Logins
+    sign_in: SignIn
+    issuers: Issuers
     gate: Gate
     tokens: Tokens
     shares: Shares
@@ -54,6 +63,7 @@ class Services:
     chat: ChatClient
     agent: AgentLoop
     conversations: Conversations
+    kept_conversations: ConversationStore
     runs: RunStore
     background: BackgroundRuns
     uploads: Uploads
@@ -88,7 +98,9 @@ async def provide_services(connection: HTTPConnection) -> Services:
 
 Deps = Annotated[Services, Depends(provide_services)]
 VISIT = "lm_sandbox.visit"
-BEARER = HTTPBearer(auto_error=False, description="An API key, as printed at the first start.")
+BEARER = HTTPBearer(
+    auto_error=False, description="An API key, as printed at the first start, or a token of /oauth/token."
+)
 
 
 async def get_principal(
@@ -125,7 +137,7 @@ async def principal_of(connection: HTTPConnection, services: Services) -> Princi
     token = credentials if scheme.lower() == "bearer" else connection.headers.get("x-api-key")
     if not token:
         raise Unauthenticated(
-            "An API key is needed: send the header 'Authorization: Bearer KEY'. "
+            "A key or a token is needed: send the header 'Authorization: Bearer KEY'. "
             "The key is printed at the first start; 'lm-sandbox keys show' prints it again."
         )
     principal = await services.gate.enter(visit_of(connection), token)
@@ -142,16 +154,21 @@ def _with(scope: Scope) -> Callable[[Request, Principal], Awaitable[Principal]]:
     return check
 
 
-async def admin_of(
-    request: Request, services: Deps, principal: Annotated[Principal, Depends(_with(Scope.ADMIN))]
+async def unread_admin_of(
+    services: Deps, principal: Annotated[Principal, Depends(_with(Scope.ADMIN))]
 ) -> Principal:
-    """Lets an admin go on, as long as what it changes can be recorded.
+    """Lets an admin go on, as long as what it changes can be recorded; the body is not, for it has secrets.
 
     Raises:
         Forbidden: the principal is none.
         AuditUnavailable: nothing can be recorded at present.
     """
     services.audit.require()
+    return principal
+
+
+async def admin_of(request: Request, principal: Annotated[Principal, Depends(unread_admin_of)]) -> Principal:
+    """Does as `unread_admin_of`, and has the body recorded."""
     length = request.headers.get("content-length", "")
     # What is streamed is not for here, and not for memory.
     if length.isdigit() and int(length) <= ASKED_BYTES:
@@ -164,3 +181,5 @@ SandboxCaller = Annotated[Principal, Depends(_with(Scope.SANDBOXES))]
 FileCaller = Annotated[Principal, Depends(_with(Scope.FILES))]
 AnyCaller = Annotated[Principal, Depends(get_principal)]
 AdminCaller = Annotated[Principal, Depends(admin_of)]
+# For bodies with secrets: the route itself says what of them is recorded.
+UnreadAdminCaller = Annotated[Principal, Depends(unread_admin_of)]

@@ -3,7 +3,7 @@
 import logging
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dict_field
 from typing import Any
 
@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 
 from lm_sandbox.errors import (
     ErrorKind,
@@ -25,6 +25,7 @@ from lm_sandbox.errors import (
 )
 from lm_sandbox.surfaces.deps import asks_who_calls, authenticate
 from lm_sandbox.surfaces.exchange import exchange_of
+from lm_sandbox.surfaces.protected_resource import challenge
 
 LOG = logging.getLogger(__name__)
 
@@ -43,6 +44,11 @@ STATUS: Mapping[ErrorKind, int] = {
     ErrorKind.QUOTA: 429,
 }
 DEFAULT_RETRY_AFTER_S = 5
+# What FastAPI says of bytes that are no UTF-8, and of numbers with more digits than Python reads.
+UNREADABLE = (400, "There was an error parsing the body")
+NO_TEXT = "The body is not JSON: it is no UTF-8, or has a number that is too long."
+SURROGATES = "surrogates not allowed"
+CHALLENGE = "WWW-Authenticate"
 # Nobody reads it; the number is nginx's.
 CLIENT_GONE = 499
 
@@ -79,12 +85,24 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, RequestValidationError):
         return _invalid(error)
     if isinstance(error, HTTPException):
-        return Failure(error.status_code, "http_error", str(error.detail), headers=error.headers or {})
+        return _of_framework(error)
     if isinstance(error, ClientDisconnect):
         return Failure(CLIENT_GONE, "client_gone", "The client went away.")
+    if isinstance(error, UnicodeEncodeError) and error.reason == SURROGATES:
+        # JSON can write half a character, which nothing can keep or send.
+        return Failure(422, "invalid_request", "A text has a lone surrogate, which is no character.")
     reference = secrets.token_hex(4)
     LOG.error("unexpected error %s", reference, exc_info=error)
     return Failure(500, "internal_error", f"Something went wrong here; the log has it as {reference}.")
+
+
+def failure_in(connection: HTTPConnection, error: Exception) -> Failure:
+    """Does as `failure_of`, notes it, and tells who has no key that works where to get one."""
+    failure = failure_of(error)
+    exchange_of(connection).code = failure.code
+    if CHALLENGE not in failure.headers:
+        return failure
+    return replace(failure, headers={**failure.headers, CHALLENGE: challenge(connection)})
 
 
 def problem(failure: Failure) -> Response:
@@ -116,9 +134,7 @@ def raw_route_class(render: Render) -> type[APIRoute]:
                         await authenticate(request)
                     return await handle(request)
                 except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes an answer
-                    failure = failure_of(error)
-                    exchange_of(request).code = failure.code
-                    return render(failure)
+                    return render(failure_in(request, error))
 
             return handler
 
@@ -153,12 +169,18 @@ def _expected(error: LmSandboxError) -> Failure:
     status = error.status if isinstance(error, UpstreamError) else STATUS[error.kind]
     headers: dict[str, str] = {}
     if error.kind is ErrorKind.UNAUTHENTICATED:
-        headers["WWW-Authenticate"] = "Bearer"
+        headers[CHALLENGE] = "Bearer"
     if isinstance(error, Unavailable | QuotaReached):
         headers["Retry-After"] = str(error.retry_after_s or DEFAULT_RETRY_AFTER_S)
     wrong = error.field if isinstance(error, Invalid) else None
     limit = error.limit if isinstance(error, LimitReached) else None
     return Failure(status, error.code, error.message, wrong, limit, headers)
+
+
+def _of_framework(error: HTTPException) -> Failure:
+    if (error.status_code, error.detail) == UNREADABLE:
+        return Failure(422, "invalid_json", NO_TEXT, "body")
+    return Failure(error.status_code, "http_error", str(error.detail), headers=error.headers or {})
 
 
 def _invalid(error: RequestValidationError) -> Failure:

@@ -10,8 +10,10 @@ from lm_sandbox.errors import AuditUnavailable
 from lm_sandbox.surfaces.errors import failure_of, problem
 from lm_sandbox.surfaces.exchange import KEY, Exchange
 from lm_sandbox.telemetry.happenings import ORIGIN, Origin, RequestEnded
+from lm_sandbox.telemetry.places import Place
 
 HEADER = b"x-request-id"
+TRACEPARENT = b"traceparent"
 # What a client may choose: nothing that could be anything but a name in a log line, a header or a URL.
 SANE = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 UNMATCHED = "unmatched"
@@ -37,7 +39,8 @@ class Exchanges:
             await self._app(scope, receive, send)
             return
         client = scope.get("client")
-        exchange = Exchange(Origin(_request_id(scope), client[0] if client else ""))
+        place = Place.of(_traceparent(scope))
+        exchange = Exchange(Origin(_request_id(scope), client[0] if client else "", place))
         scope[KEY] = exchange
         answer = _Answer(scope, exchange, send)
         token = ORIGIN.set(exchange.origin)
@@ -133,6 +136,11 @@ def _request_id(scope: Scope) -> str:
         if name == HEADER and SANE.fullmatch(value):
             return str(value.decode())
     return f"req_{secrets.token_hex(8)}"
+
+
+def _traceparent(scope: Scope) -> bytes | None:
+    found = [value for name, value in scope["headers"] if name == TRACEPARENT]
+    return found[0] if len(found) == 1 else None
 
 
 def _template(scope: Scope) -> str:

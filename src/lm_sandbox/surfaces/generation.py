@@ -2,7 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import anyio
 
 from lm_sandbox.agent.conversations import conversation_key
 from lm_sandbox.agent.events import (
@@ -10,6 +12,7 @@ from lm_sandbox.agent.events import (
     CommandFinished,
     EndReason,
     Event,
+    HeardEnough,
     ReasoningDelta,
 )
 from lm_sandbox.agent.request import RunRequest, Shell
@@ -21,8 +24,13 @@ from lm_sandbox.models.chat import ChatDelta, ChatMessage, Usage
 from lm_sandbox.models.registry import LATEST
 from lm_sandbox.sandboxes.sandbox import Sandbox
 from lm_sandbox.surfaces.deps import Services
+from lm_sandbox.surfaces.runs.draft import Asked, Draft, new_response_id, result_of
+from lm_sandbox.surfaces.runs.making import Making
+from lm_sandbox.surfaces.runs.record import items_of
 
 BASH_SUFFIX = "+bash"
+RUN_HEADER = "x-lm-sandbox-run"
+SHELL_TOOL = {"tools": [{"type": "shell"}]}
 Emit = Callable[[ChatDelta], Awaitable[None]]
 
 
@@ -39,6 +47,7 @@ class Prompt:
         text: Instead of messages, a text to go on with as it stands.
         keep_alive_s: How long the model then stays loaded; None leaves that as it is.
         counted: Whether tokens should be counted as they come, where the engine can.
+        run_id: Names the run by which a `+bash` model answers.
     """
 
     model: str
@@ -49,6 +58,12 @@ class Prompt:
     text: str | None = None
     keep_alive_s: float | None = None
     counted: bool = False
+    run_id: str = field(default_factory=new_response_id)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those that tell of its run, where there will be one."""
+        return {} if base_name(self.model) is None else {RUN_HEADER: self.run_id}
 
 
 def base_name(name: str) -> str | None:
@@ -62,7 +77,8 @@ def base_name(name: str) -> str | None:
 async def generate(deps: Services, caller: Principal, prompt: Prompt, emit: Emit) -> None:
     """Lets the model answer.
 
-    `emit` gets an empty delta when the model is ready, then what it says, and last how it ended.
+    `emit` gets an empty delta when the model is ready, then what it says, and last how it ended. It raises
+    `HeardEnough` where the model need not go on; then it gets no more.
 
     Raises:
         ModelNotFound, ModelFailed, NoCapacity, EngineUnavailable: it cannot be had.
@@ -72,7 +88,7 @@ async def generate(deps: Services, caller: Principal, prompt: Prompt, emit: Emit
     """
     base = base_name(prompt.model)
     if base is not None:
-        await _run_loop(deps, caller, replace(prompt, model=base), emit)
+        await _run_loop(deps, caller, prompt, base, emit)
         return
     await deps.shares.check_tokens(caller)
     with deps.shares.run(caller):
@@ -81,18 +97,24 @@ async def generate(deps: Services, caller: Principal, prompt: Prompt, emit: Emit
 
 async def _answer(deps: Services, caller: Principal, prompt: Prompt, emit: Emit) -> None:
     usage = Usage()
-    async with deps.models.lease(prompt.model, caller.id, prompt.keep_alive_s) as lease:
-        await emit(ChatDelta())
-        sampling = {**prompt.sampling, **(lease.counting if prompt.counted else {})}
-        if prompt.text is not None:
-            answer = deps.chat.stream_text(lease, prompt.text, sampling=sampling)
-        else:
-            answer = deps.chat.stream_chat(lease, prompt.messages, tools=prompt.tools, sampling=sampling)
-        async with aclosing(answer) as deltas:
-            async for delta in deltas:
-                usage = delta.usage or usage
-                await emit(delta)
-    await deps.shares.charge_tokens(caller, usage.prompt_tokens + usage.completion_tokens)
+    try:
+        async with deps.models.lease(prompt.model, caller.id, prompt.keep_alive_s) as lease:
+            await emit(ChatDelta())
+            sampling = {**prompt.sampling, **(lease.counting if prompt.counted else {})}
+            if prompt.text is not None:
+                answer = deps.chat.stream_text(lease, prompt.text, sampling=sampling)
+            else:
+                answer = deps.chat.stream_chat(lease, prompt.messages, tools=prompt.tools, sampling=sampling)
+            async with aclosing(answer) as deltas:
+                async for delta in deltas:
+                    usage = delta.usage or Usage(usage.prompt_tokens, usage.completion_tokens + 1)
+                    await emit(delta)
+    except HeardEnough:
+        return
+    finally:
+        # What was said counts, also to one who has left.
+        with anyio.CancelScope(shield=True):
+            await deps.shares.charge_tokens(caller, usage.prompt_tokens + usage.completion_tokens)
 
 
 async def conversation_sandbox(
@@ -121,9 +143,9 @@ def as_markdown(event: Event) -> str:
     return ""
 
 
-async def _run_loop(deps: Services, caller: Principal, prompt: Prompt, emit: Emit) -> None:
+async def _run_loop(deps: Services, caller: Principal, prompt: Prompt, model: str, emit: Emit) -> None:
     _refuse_what_the_loop_cannot(prompt)
-    await deps.models.resolve(prompt.model)
+    await deps.models.resolve(model)
     messages = [ours for message in prompt.messages for ours in _parsed(message)]
     sandbox = await conversation_sandbox(deps, caller, messages, prompt.conversation)
 
@@ -132,10 +154,13 @@ async def _run_loop(deps: Services, caller: Principal, prompt: Prompt, emit: Emi
         await emit(ChatDelta(content=as_markdown(event), reasoning=reasoning))
 
     shell = Shell(sandbox.id, describe_network(sandbox.egress))
-    run = RunRequest(prompt.model, messages, shell, sampling=prompt.sampling)
-    result = await deps.agent.run(caller, run, tell)
-    finish = "stop" if result.reason is EndReason.ANSWERED else "length"
-    await emit(ChatDelta(finish_reason=finish, usage=result.usage))
+    run = RunRequest(model, messages, shell, sampling=prompt.sampling)
+    draft = Draft(Asked(prompt.model, items_of(messages), SHELL_TOOL), prompt.run_id)
+    await Making(draft, run, caller, deps).make(emit=tell)
+    result = result_of(draft)
+    if result.reason is not EndReason.HEARD_ENOUGH:
+        finish = "stop" if result.reason is EndReason.ANSWERED else "length"
+        await emit(ChatDelta(finish_reason=finish, usage=result.usage))
 
 
 def _refuse_what_the_loop_cannot(prompt: Prompt) -> None:

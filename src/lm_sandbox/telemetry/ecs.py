@@ -58,7 +58,7 @@ def line_of(happening: Happening) -> Line | None:
 
 def line_of_record(record: logging.LogRecord, origin: Origin, stack_trace: str = "") -> Line:
     """Renders what a module has logged."""
-    fields: Fields = {"log": {"logger": record.name}, **_origin(origin)}
+    fields: Fields = {"log": {"logger": record.name}, **_origin(origin), **_place(origin)}
     if stack_trace:
         kind = record.exc_info[0] if record.exc_info else None
         fields["error"] = {"type": kind.__name__ if kind else "", "stack_trace": stack_trace}
@@ -77,6 +77,7 @@ def _request(ended: RequestEnded) -> Line:
         "labels": {"route": ended.route},
         **_user(ended),
         **_source(ended.origin),
+        **_place(ended.origin),
     }
     if ended.code:
         fields["error"] = {"code": ended.code}
@@ -97,6 +98,7 @@ def _command(ended: CommandEnded) -> Line:
         },
         **_user(ended),
         **_origin(ended.origin),
+        **_place(ended.origin),
     }
     if ended.exit_code is not None:
         fields["process"] = {"exit_code": ended.exit_code}
@@ -124,6 +126,11 @@ def _user(happening: Happening) -> Fields:
 def _origin(origin: Origin) -> Fields:
     request = {"http": {"request": {"id": origin.request_id}}} if origin.request_id else {}
     return {**request, **_source(origin)}
+
+
+def _place(origin: Origin) -> Fields:
+    place = origin.place
+    return {"trace": {"id": place.trace}, "span": {"id": place.span}} if place else {}
 
 
 def _source(origin: Origin) -> Fields:

@@ -3,10 +3,13 @@
 Whoever tells neither waits nor fails for its listeners; what takes long they do somewhere else.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import time
+
+from lm_sandbox.telemetry.places import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +19,30 @@ class Origin:
     Attributes:
         request_id: Names the request in every record, metric and log line.
         address: Of the client.
+        place: The span of its trace that what happens belongs to.
     """
 
     request_id: str = ""
     address: str = ""
+    place: Place | None = None
 
 
 # Follows a request through every layer and into the tasks that it starts.
 ORIGIN: ContextVar[Origin] = ContextVar("lm_sandbox_origin", default=Origin())  # noqa: B039 - it is frozen
+
+
+@contextmanager
+def span_within() -> Iterator[None]:
+    """Lets what happens within belong to a new span, which belongs to the one before."""
+    origin = ORIGIN.get()
+    if origin.place is None:
+        yield
+        return
+    token = ORIGIN.set(replace(origin, place=origin.place.within()))
+    try:
+        yield
+    finally:
+        ORIGIN.reset(token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,16 +194,78 @@ class ModelUsed(Happening):
         first_ms: From then to the first piece of the answer, where there was one.
         prompt_tokens: Where the engine told.
         completion_tokens: Where the engine told.
+        kind: What the model is for: `chat`, `embedding` or `rerank`.
     """
 
     engine: str
     model: str
     outcome: str
+    kind: str = "chat"
     waited_ms: float
     duration_ms: float
     first_ms: float | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCalled(Happening):
+    """A model has called a tool of this server in a run, within a span of its own.
+
+    Attributes:
+        tool: The name that the model gave; `other` where there is no such tool.
+        call: The call's id.
+        outcome: `ok`, `failed`, `rejected`, `proposed` (to the caller), `cancelled`, or the code of an error.
+    """
+
+    tool: str
+    call: str
+    outcome: str
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded(Happening):
+    """A run is over, within a span of its own.
+
+    Attributes:
+        model: As it was asked for.
+        outcome: The reason of its end, `cancelled`, or the code of an error.
+        steps: Turns of the model.
+    """
+
+    model: str
+    outcome: str
+    steps: int
+    duration_ms: float
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginTried(Happening):
+    """Somebody has given a password; `who` is empty where there is no such user.
+
+    Attributes:
+        outcome: `ok`, `wrong_password`, `unknown_user`, `disabled`, or the code of the error.
+        login: The id of the login that it has become.
+    """
+
+    outcome: str
+    login: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginEnded(Happening):
+    """A login is over with all its tokens.
+
+    Attributes:
+        login: Its id.
+        reason: `revoked`, `password`, `disabled`, or `reuse` of a refresh token, which somebody has stolen.
+    """
+
+    login: str
+    reason: str
 
 
 Tell = Callable[[Happening], None]

@@ -13,7 +13,9 @@ from lm_sandbox.telemetry.happenings import (
     Happening,
     ModelUsed,
     RequestEnded,
+    RunEnded,
     SandboxMade,
+    ToolCalled,
 )
 
 # From a file's stat to a model's long answer, in seconds.
@@ -75,6 +77,7 @@ class Metrics:
             "lm_sandbox_egress_denied", "Connections refused to sandboxes.", registry=registry
         )
         self._init_models()
+        self._init_runs()
         self.loop_lag = Histogram(
             "lm_sandbox_event_loop_lag_seconds",
             "How much later than asked for the event loop woke a task.",
@@ -99,6 +102,18 @@ class Metrics:
             "model_first_token", "Time from then to the first piece of the answer.", served
         )
         self._answers = self._times("model_request", "Time from then to the end of the answer.", served)
+
+    def _init_runs(self) -> None:
+        self._runs = Counter("lm_sandbox_runs", "Runs that ended.", ["outcome"], registry=self._registry)
+        self._tools = Counter(
+            "lm_sandbox_tool_calls",
+            "Calls of tools by models.",
+            ["tool", "outcome"],
+            registry=self._registry,
+        )
+        self._run_times = Histogram(
+            "lm_sandbox_run_seconds", "Time that a run took.", buckets=TIMES, registry=self._registry
+        )
 
     def _times(self, name: str, told: str, labels: list[str]) -> Histogram:
         return Histogram(f"lm_sandbox_{name}_seconds", told, labels, buckets=TIMES, registry=self._registry)
@@ -125,6 +140,11 @@ class Metrics:
                 self._denied.inc(1 + happening.left_out)
             case ModelUsed():
                 self._model(happening)
+            case RunEnded():
+                self._runs.labels(happening.outcome).inc()
+                self._run_times.observe(happening.duration_ms / SECOND_MS)
+            case ToolCalled():
+                self._tools.labels(happening.tool, happening.outcome).inc()
 
     def add(self, collector: Collector) -> None:
         """Adds what is read when Prometheus asks."""

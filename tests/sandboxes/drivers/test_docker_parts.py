@@ -1,7 +1,9 @@
+import asyncio
 import json
 import os
+import re
 import signal
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import anyio
@@ -23,6 +25,7 @@ from lm_sandbox.sandboxes.drivers.docker.succession import RUN_LABEL
 from lm_sandbox.sandboxes.egress import EgressMode
 from lm_sandbox.sandboxes.inside.cgroups import folders_of
 from lm_sandbox.sandboxes.limits import MIB, Limits
+from lm_sandbox.sandboxes.nvidia import GpuDevice
 from lm_sandbox.sandboxes.process import CommandSpec
 from tests.conformance.conftest import SMALL, runner
 from tests.control_groups import control_groups
@@ -52,9 +55,9 @@ def test_a_container_has_no_privilege_no_network_and_nothing_of_the_host() -> No
 
 def test_limits_reach_the_engine() -> None:
     spec = SandboxSpec(
-        limits=Limits(cpus=1.5, memory_bytes=64 * MIB, disk_bytes=16 * MIB, pids=9, open_files=99)
+        limits=Limits(cpus=1.5, cpuset="0", memory_bytes=64 * MIB, disk_bytes=16 * MIB, pids=9, open_files=99)
     )
-    made = config(DockerSettings(cpuset_cpus="0"), spec)
+    made = config(spec=spec)
     assert (made["NanoCpus"], made["Memory"], made["MemorySwap"]) == (1_500_000_000, 80 * MIB, 80 * MIB)
     assert (made["PidsLimit"], made["CpusetCpus"]) == (9, "0")
     assert {"Name": "nofile", "Soft": 99, "Hard": 99} in made["Ulimits"]  # type: ignore[operator]
@@ -64,14 +67,50 @@ def test_limits_reach_the_engine() -> None:
     assert all(f"size={16 * MIB},nr_inodes=2048" in options for options in places.values())
 
 
-def test_gpus_are_asked_for_only_where_they_are_set() -> None:
+def test_gpus_are_asked_for_only_where_the_sandbox_has_some() -> None:
     assert config()["DeviceRequests"] == []
-    assert config(DockerSettings(gpus=("all",)))["DeviceRequests"] == [
-        {"Driver": "nvidia", "Capabilities": [["gpu"]], "Count": -1}
+    gpus = (GpuDevice("GPU-1", 0), GpuDevice("GPU-2", 3))
+    assert config(spec=SandboxSpec(gpus=gpus))["DeviceRequests"] == [
+        {
+            "Driver": "nvidia",
+            "Capabilities": [["gpu", "compute", "utility"]],
+            "DeviceIDs": ["GPU-1", "GPU-2"],
+        }
     ]
-    assert config(DockerSettings(gpus=("GPU-1", "GPU-2")))["DeviceRequests"] == [
-        {"Driver": "nvidia", "Capabilities": [["gpu"]], "DeviceIDs": ["GPU-1", "GPU-2"]}
-    ]
+
+
+@pytest.mark.anyio
+async def test_the_engine_is_asked_for_exactly_the_gpus_of_the_sandbox(tmp_path: Path) -> None:
+    asked: list[dict[str, object]] = []
+    answers = {
+        "/info": {"MemoryLimit": True, "PidsLimit": True, "SecurityOptions": ["name=seccomp"],
+                  "Runtimes": {"runc": {"path": "runc"}}, "CgroupVersion": "2"},
+        "/images/debian:bookworm-slim/json": {"Id": "sha256:1"},
+    }  # fmt: skip
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                found = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
+                body = await reader.readexactly(int(found[1]) if found else 0)
+                path = head.split(" ", 2)[1]
+                if path == "/containers/create":
+                    asked.append(json.loads(body))
+                known = json.dumps(answers.get(path, {"message": "no such device driver"})).encode()
+                status = "200 OK" if path in answers else "500 No"
+                writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(known)}\r\n\r\n".encode() + known)
+        writer.close()
+
+    socket = tmp_path / "engine.sock"
+    async with await asyncio.start_unix_server(answer, socket):
+        async with DockerDriver(DockerSettings(socket=socket), tmp_path) as driver:
+            with pytest.raises(DriverUnavailable):
+                await driver.create(BOX, SandboxSpec(gpus=(GpuDevice("GPU-7", 1),)))
+    [host] = [one["HostConfig"] for one in asked]
+    assert isinstance(host, dict)
+    assert [one["DeviceIDs"] for one in host["DeviceRequests"]] == [["GPU-7"]]
+    assert "Devices" not in host
 
 
 def test_the_profile_refuses_what_the_filter_refuses() -> None:

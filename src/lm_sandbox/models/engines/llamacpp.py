@@ -20,6 +20,7 @@ from lm_sandbox.errors import (
     ModelNotFound,
     NoCapacity,
 )
+from lm_sandbox.identity.queueing import FairQueue
 from lm_sandbox.models.engine import Lease, Model, ModelDetail, ModelState, Tell
 from lm_sandbox.models.engines.llamacpp_facts import facts_of
 from lm_sandbox.models.engines.llamacpp_model import KnownModel, Wishes
@@ -31,7 +32,6 @@ from lm_sandbox.models.hub import Hub
 from lm_sandbox.models.hub_files import HUB
 from lm_sandbox.models.library import NANO, Library, ModelFile
 from lm_sandbox.models.model_kind import ModelKind, kind_of
-from lm_sandbox.models.queueing import FairQueue
 
 LOG = logging.getLogger(__name__)
 # So many requests a slot are handed to llama.cpp, so that none of its slots waits for us.

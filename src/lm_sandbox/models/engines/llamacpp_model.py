@@ -9,6 +9,7 @@ import anyio
 
 from lm_sandbox.config.models import LlamaCppSettings, ModelSettings
 from lm_sandbox.errors import EngineUnavailable, ModelFailed
+from lm_sandbox.identity.queueing import FairQueue
 from lm_sandbox.models.engine import ModelState
 from lm_sandbox.models.engines.llamacpp_process import LlamaCppProcess, LoadJob
 from lm_sandbox.models.estimate import Needs, needs_of
@@ -16,7 +17,6 @@ from lm_sandbox.models.gguf import GgufHeader
 from lm_sandbox.models.hardware import MIB
 from lm_sandbox.models.library import ModelFile, Version
 from lm_sandbox.models.placement import Plan
-from lm_sandbox.models.queueing import FairQueue
 from lm_sandbox.models.scheduler import Resident
 
 UNKNOWN_CONTEXT = 4096

@@ -13,11 +13,13 @@ from pathlib import Path
 import anyio
 
 from lm_sandbox.sandboxes.driver import Stats
+from lm_sandbox.sandboxes.inside.cgroup_use import Used, count, stats_v1, stats_v2, used
 from lm_sandbox.sandboxes.limits import Limit, Limits
 
 CONTROLLERS = ("cpu", "memory", "pids")
-# Version 1 has these on their own; without them nothing can be paused or CPU time is not told.
-EXTRA = ("freezer", "cpuacct")
+# Version 1 has these on their own; without them nothing can be paused, CPU time is not told, and cores
+# cannot be chosen.
+EXTRA = ("freezer", "cpuacct", "cpuset")
 # Older systemd delegates no more to users; without cpu the time of a sandbox is not held, and told so.
 REQUIRED = ("memory", "pids")
 PERIOD_US = 100_000
@@ -58,7 +60,7 @@ def find_hierarchy(proc_cgroup: str, mounts: str, *, root: bool) -> Hierarchy | 
     if set(CONTROLLERS) <= set(parents):
         return Hierarchy(1, parents)
     if unified is not None:
-        return Hierarchy(2, dict.fromkeys(CONTROLLERS, unified))
+        return Hierarchy(2, dict.fromkeys((*CONTROLLERS, "cpuset"), unified))
     return None
 
 
@@ -86,14 +88,17 @@ def values(version: int, limits: Limits) -> dict[str, str]:
     """
     memory = str(limits.memory_bytes + limits.disk_bytes)
     quota = str(max(1000, round(limits.cpus * PERIOD_US)))
+    cores = {"cpuset/cpuset.cpus": limits.cpuset} if limits.cpuset else {}
     if version == 1:
         return {
+            **cores,
             "cpu/cpu.cfs_period_us": str(PERIOD_US),
             "cpu/cpu.cfs_quota_us": quota,
             "memory/memory.limit_in_bytes": memory,
             "pids/pids.max": str(limits.pids),
         }
     return {
+        **cores,
         "cpu/cpu.max": f"{quota} {PERIOD_US}",
         "memory/memory.max": memory,
         "memory/memory.swap.max": "0",
@@ -128,11 +133,27 @@ class Group:
         """
         for path in self.paths:
             Path(path).mkdir(parents=True, exist_ok=True)
+        self._write(limits)
+        self.open()
+
+    def change(self, before: Limits, after: Limits) -> None:
+        """Sets other limits, all of them or none.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+        try:
+            self._write(after)
+        except OSError:
+            with suppress(OSError):
+                self._write(before)
+            raise
+
+    def _write(self, limits: Limits) -> None:
         for name, value in values(self.version, limits).items():
             controller, file = name.split("/")
             if file not in OPTIONAL_FILES or (self.folders[controller] / file).exists():
                 (self.folders[controller] / file).write_text(value)
-        self.open()
 
     def open(self) -> None:
         """Opens what tells how often limits were hit.
@@ -150,10 +171,16 @@ class Group:
         """Whether CPU time is limited."""
         return self.version == 1 or (self.folders["cpu"] / "cpu.max").exists()
 
+    @property
+    def cores(self) -> str:
+        """The cores that can be chosen among, or an empty text where none can."""
+        place = self.folders.get("cpuset")
+        return cores_below(self.version, place.parent) if place else ""
+
     def hits(self) -> dict[Limit, int]:
         """Counts how often each limit was hit since the group was made."""
         return {
-            limit: _count(os.pread(fd, 4096, 0), "oom_kill" if limit is Limit.MEMORY else "max")
+            limit: count(os.pread(fd, 4096, 0), "oom_kill" if limit is Limit.MEMORY else "max")
             for limit, fd in self._counters.items()
         }
 
@@ -174,11 +201,15 @@ class Group:
         """Whether every process has come to a halt."""
         if self.version == 1:
             return (self.folders["freezer"] / "freezer.state").read_text().strip() == "FROZEN"
-        return _count((self.folders["pids"] / "cgroup.events").read_bytes(), "frozen") == 1
+        return count((self.folders["pids"] / "cgroup.events").read_bytes(), "frozen") == 1
 
     def stats(self) -> Stats:
         """Reads what is used now."""
-        return _stats_v1(self.folders) if self.version == 1 else _stats_v2(self.folders["pids"])
+        return stats_v1(self.folders) if self.version == 1 else stats_v2(self.folders["pids"])
+
+    def in_use(self) -> Used:
+        """Reads what a limit has to leave room for."""
+        return used(self.version, self.folders)
 
     def freeze(self, *, frozen: bool) -> None:
         """Stops or goes on with every process at once; the kernel may take a moment."""
@@ -219,42 +250,15 @@ class Group:
         return self.folders["memory"] / ("memory.oom_control" if self.version == 1 else "memory.events")
 
 
-def _stats_v1(folders: Mapping[str, Path]) -> Stats:
-    used = _number(folders["cpuacct"] / "cpuacct.usage") if "cpuacct" in folders else None
-    return Stats(
-        cpu_seconds=None if used is None else used / 1e9,
-        throttled_seconds=_count((folders["cpu"] / "cpu.stat").read_bytes(), "throttled_time") / 1e9,
-        memory_bytes=_number(folders["memory"] / "memory.usage_in_bytes"),
-        memory_peak_bytes=_number(folders["memory"] / "memory.max_usage_in_bytes"),
-        pids=_number(folders["pids"] / "pids.current"),
-    )
-
-
-def _stats_v2(folder: Path) -> Stats:
-    times = (folder / "cpu.stat").read_bytes()
-    return Stats(
-        cpu_seconds=_count(times, "usage_usec") / 1e6,
-        throttled_seconds=_count(times, "throttled_usec") / 1e6,
-        memory_bytes=_number(folder / "memory.current"),
-        memory_peak_bytes=_number(folder / "memory.peak"),
-        pids=_number(folder / "pids.current"),
-    )
-
-
-def _number(file: Path) -> int | None:
-    """Reads a number; older kernels lack some of the files."""
-    try:
-        return int(file.read_text())
-    except FileNotFoundError:
-        return None
-
-
-def _count(text: bytes, key: str) -> int:
-    for line in text.decode().splitlines():
-        name, _, number = line.partition(" ")
-        if name == key:
-            return int(number)
-    return 0
+def cores_below(version: int, parent: Path) -> str:
+    """Returns the cores that a group in this one can be held on; an empty text where it cannot."""
+    with suppress(OSError):
+        if version == 1:
+            return (parent / "cpuset.cpus").read_text().strip()
+        # Without the controller a group has no such file; with it, cores out of range would mean all.
+        if "cpuset" in (parent / "cgroup.subtree_control").read_text().split():
+            return (parent / "cpuset.cpus.effective").read_text().strip()
+    return ""
 
 
 def prepare(hierarchy: Hierarchy, *, root: bool) -> dict[str, Path]:
@@ -274,7 +278,22 @@ def prepare(hierarchy: Hierarchy, *, root: bool) -> dict[str, Path]:
     folders = {controller: parent / name for controller, parent in hierarchy.parents.items()}
     for folder in set(folders.values()):
         folder.mkdir(exist_ok=True)
+    if hierarchy.version == 1 and "cpuset" in folders and not _pass_cores_on(folders["cpuset"]):
+        # It could not take a process.
+        folders["cpuset"].rmdir()
+        del folders["cpuset"]
     return folders
+
+
+def _pass_cores_on(folder: Path) -> bool:
+    """Gives a version 1 group, and each that is made in it, what its parent has: it starts with no core."""
+    try:
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            (folder / name).write_text((folder.parent / name).read_text())
+        (folder / "cgroup.clone_children").write_text("1")
+    except OSError:
+        return False
+    return True
 
 
 def sweep(hierarchy: Hierarchy) -> None:
@@ -300,7 +319,7 @@ def remove_tree(folder: Path) -> None:
 
 def _enable(folder: Path) -> None:
     there = (folder / "cgroup.controllers").read_text().split()
-    wanted = [name for name in CONTROLLERS if name in there or name in REQUIRED]
+    wanted = [name for name in (*CONTROLLERS, "cpuset") if name in there or name in REQUIRED]
     (folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in wanted))
 
 

@@ -24,7 +24,7 @@ from lm_sandbox.sandboxes.inside.process import ConfinedProcess
 from lm_sandbox.sandboxes.inside.pty import ConfinedTerminal
 from lm_sandbox.sandboxes.inside.safekeeping import MEMORY, files_of
 from lm_sandbox.sandboxes.inside.tree import kill_all
-from lm_sandbox.sandboxes.limits import Limit
+from lm_sandbox.sandboxes.limits import Limit, Limits
 from lm_sandbox.sandboxes.process import CommandSpec
 from lm_sandbox.sandboxes.terminal import TerminalSpec
 from lm_sandbox.sandboxes.user import User, refuse_root
@@ -218,12 +218,12 @@ class Occupied:
 
     async def save(self, folder: Path) -> int:
         """Copies its files, as they are at one moment, and returns the bytes that takes."""
-        async with self._halted():
+        async with self.halted():
             return await anyio.to_thread.run_sync(self._save, folder)
 
     async def changes(self, folder: Path) -> list[FileChange]:
         """Tells which files are not as they were saved."""
-        async with self._halted():
+        async with self.halted():
             return await anyio.to_thread.run_sync(self._compare, folder)
 
     async def load(self, folder: Path) -> None:
@@ -238,7 +238,7 @@ class Occupied:
         await anyio.to_thread.run_sync(self._load, folder)
 
     @asynccontextmanager
-    async def _halted(self) -> AsyncIterator[None]:
+    async def halted(self) -> AsyncIterator[None]:
         """Halts its processes for a while, so that none can change what is looked at."""
         await self._halt()
         try:
@@ -260,6 +260,23 @@ class Occupied:
             raise SandboxFailed("The processes of the sandbox do not end; delete it.")
         for entrance in self._entrances():
             entrance.stop()
+
+    @asynccontextmanager
+    async def making_room(self, limits: Limits) -> AsyncIterator[Group]:
+        """Halts its processes while limits are changed, so that what is in use does not grow meanwhile.
+
+        Raises:
+            SandboxFailed: it died.
+            LimitInUse: it uses more than that.
+            Unsupported: there is no cgroup that holds them.
+        """
+        if self._group is None:
+            raise Unsupported("This host has no control group that could hold the limits of a sandbox.")
+        if not self.alive:
+            raise SandboxFailed("The sandbox has ended on its own; make a new one.")
+        async with self.halted():
+            self._group.in_use().require_room(limits)
+            yield self._group
 
     async def stats(self) -> Stats:
         """Tells what it uses now."""

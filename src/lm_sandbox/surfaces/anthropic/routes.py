@@ -1,33 +1,28 @@
 """/v1/messages: as events or whole; and how many tokens a conversation takes."""
 
-from contextlib import suppress
-
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from lm_sandbox.agent.events import HeardEnough
 from lm_sandbox.agent.tools import bash_tool
-from lm_sandbox.identity.principals import Principal
 from lm_sandbox.models.chat import ChatDelta
 from lm_sandbox.surfaces.anthropic.errors import REQUEST_ID, SSE, anthropic_error, new_request_id
 from lm_sandbox.surfaces.anthropic.translate import conversation
 from lm_sandbox.surfaces.anthropic.translate import request as translated
 from lm_sandbox.surfaces.anthropic.wire import Conversation, MessagesIn
 from lm_sandbox.surfaces.anthropic.writer import MessageWriter
-from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
+from lm_sandbox.surfaces.deps import Deps, ModelCaller
 from lm_sandbox.surfaces.errors import route_class
-from lm_sandbox.surfaces.generation import Emit, Prompt, base_name, generate
+from lm_sandbox.surfaces.generation import base_name, generate
 from lm_sandbox.surfaces.live import LiveResponse
 from lm_sandbox.surfaces.open_body import left_out
 from lm_sandbox.surfaces.streams import Write, sse, while_connected
+from lm_sandbox.surfaces.unforced import unforced_headers
 
 ROUTER = APIRouter(prefix="/v1/messages", tags=["anthropic"], route_class=route_class(anthropic_error))
 
 BETA = "anthropic-beta"
 NETWORK = "There is no network."
-
-
-class _StopSequence(Exception):
-    """The answer has come to a stop sequence: the model need not go on."""
 
 
 @ROUTER.post("", response_model=None)
@@ -40,16 +35,17 @@ async def create_message(body: MessagesIn, request: Request, caller: ModelCaller
         stops=body.stop_sequences or (),
         max_tokens=body.max_tokens,
     )
-    headers = _headers(request, asked.left_out)
+    headers = _headers(request, asked.left_out) | asked.prompt.headers
     if not body.stream:
 
         async def keep(delta: ChatDelta) -> None:
             writer.feed(delta)
             _end_at_stop(writer)
 
-        await while_connected(request, lambda: _generate(deps, caller, asked.prompt, keep))
+        await while_connected(request, lambda: generate(deps, caller, asked.prompt, keep))
         writer.close()
-        return JSONResponse(writer.message(), headers=headers)
+        told = unforced_headers(unforced=writer.unforced)
+        return JSONResponse(writer.message(), headers=headers | told)
 
     async def produce(write: Write) -> None:
         async def emit(delta: ChatDelta) -> None:
@@ -57,7 +53,7 @@ async def create_message(body: MessagesIn, request: Request, caller: ModelCaller
                 await write(sse(event, event["type"]))
             _end_at_stop(writer)
 
-        await _generate(deps, caller, asked.prompt, emit)
+        await generate(deps, caller, asked.prompt, emit)
         for event in writer.close():
             await write(sse(event, event["type"]))
 
@@ -79,14 +75,9 @@ async def count_tokens(body: Conversation, request: Request, caller: ModelCaller
     return JSONResponse({"input_tokens": tokens}, headers=_headers(request, asked.left_out))
 
 
-async def _generate(deps: Services, caller: Principal, prompt: Prompt, emit: Emit) -> None:
-    with suppress(_StopSequence):
-        await generate(deps, caller, prompt, emit)
-
-
 def _end_at_stop(writer: MessageWriter) -> None:
     if writer.stopped_at is not None:
-        raise _StopSequence
+        raise HeardEnough
 
 
 def _headers(request: Request, names: list[str]) -> dict[str, str]:

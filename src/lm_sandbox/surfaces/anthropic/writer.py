@@ -1,12 +1,13 @@
 """An answer as Anthropic writes it: events in their order, or the whole message; pure."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from secrets import token_hex
 from typing import Any
 
 from lm_sandbox.models.chat import ChatDelta, ToolCallPiece, Usage
 from lm_sandbox.surfaces.anthropic.stops import StopScanner
+from lm_sandbox.surfaces.unforced import UNFORCED
 
 Json = dict[str, Any]
 # Clients send thinking back with its signature; nobody here checks it.
@@ -40,6 +41,7 @@ class MessageWriter:
         self._pieces = 0
         self._finish = ""
         self.stopped_at: str | None = None
+        self.unforced = False
 
     def feed(self, delta: ChatDelta) -> list[Json]:
         """Takes a piece and returns the events that it makes; none after a stop sequence."""
@@ -52,7 +54,9 @@ class MessageWriter:
         """Returns the events that end the message."""
         events = [*self._begin(), *self._text(self._scanner.flush()), *self._close_block()]
         delta = {"stop_reason": self._stop_reason(), "stop_sequence": self.stopped_at}
-        events.append({"type": "message_delta", "delta": delta, "usage": self._usage_written()})
+        events.append(
+            {"type": "message_delta", "delta": delta, "usage": self._usage_written(), **self._told()}
+        )
         return [*events, {"type": "message_stop"}]
 
     def message(self) -> Json:
@@ -65,7 +69,11 @@ class MessageWriter:
             "stop_reason": self._stop_reason(),
             "stop_sequence": self.stopped_at,
             "usage": self._usage_written(),
+            **self._told(),
         }
+
+    def _told(self) -> Mapping[str, object]:
+        return UNFORCED if self.unforced else {}
 
     def _events(self, delta: ChatDelta) -> Iterator[Json]:
         if delta.reasoning and self._thinking:
@@ -80,6 +88,7 @@ class MessageWriter:
             for slot, call in enumerate(delta.tool_calls):
                 yield from self._call(ToolCallPiece(slot, call.name, call.arguments))
         self._finish = delta.finish_reason or self._finish
+        self.unforced = self.unforced or delta.unforced
 
     def _thought(self, text: str) -> Iterator[Json]:
         if self._current() != "thinking":

@@ -20,8 +20,8 @@ from lm_sandbox.surfaces.deps import Deps, principal_of
 from lm_sandbox.surfaces.errors import Failure, Handler, failure_of
 from lm_sandbox.surfaces.mcp.caller import Caller
 from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
+from lm_sandbox.surfaces.protected_resource import METADATA, base_url, describe
 
-METADATA = "/.well-known/oauth-protected-resource"
 COOKIE = "lm-sandbox-mcp"
 SESSION = "mcp-session-id"
 PINNED = "lm-sandbox-name"
@@ -90,20 +90,12 @@ async def end_session(caller: McpCaller, deps: Deps) -> Response:
     return EndpointResponse(deps.mcp, caller, ends=True)
 
 
-@ROUTER.get(METADATA)
 @ROUTER.get(f"{METADATA}/mcp", include_in_schema=False)
-async def protected_resource(request: Request) -> JSONResponse:
-    """Says how `/mcp` is protected (RFC 9728): by keys in the header, which no such server issues."""
-    return JSONResponse(
-        {
-            "resource": f"{_base(request)}/mcp",
-            "resource_name": "lm-sandbox",
-            "bearer_methods_supported": ["header"],
-            "scopes_supported": [Scope.SANDBOXES.value],
-            "resource_documentation": f"{_base(request)}/docs",
-        },
-        headers={"Access-Control-Allow-Origin": "*"},
-    )
+async def protected_resource(request: Request, deps: Deps) -> JSONResponse:
+    """Says how `/mcp` is protected (RFC 9728): by keys and tokens, and who issues these."""
+    base = base_url(request)
+    told = describe(f"{base}/mcp", base, [Scope.SANDBOXES.value], deps.tokens.issuer, deps.issuers.addresses)
+    return JSONResponse(told, headers={"Access-Control-Allow-Origin": "*"})
 
 
 class EndpointResponse(Response):
@@ -156,7 +148,7 @@ def refusal(request: Request, failure: Failure) -> Response:
 
 
 def _challenge(request: Request, failure: Failure) -> str:
-    parts = [f'resource_metadata="{_base(request)}{METADATA}/mcp"', f'scope="{Scope.SANDBOXES.value}"']
+    parts = [f'resource_metadata="{base_url(request)}{METADATA}/mcp"', f'scope="{Scope.SANDBOXES.value}"']
     if failure.status == FORBIDDEN:
         parts.insert(0, 'error="insufficient_scope"')
     elif "authorization" in request.headers:
@@ -169,7 +161,3 @@ def _session(request: Request) -> str | None:
         if value:
             return f"{kind}\0{value}"
     return None
-
-
-def _base(request: Request) -> str:
-    return str(request.base_url).rstrip("/")

@@ -73,7 +73,7 @@ async def delete_sandbox(sandbox_id: str, caller: SandboxCaller, deps: Deps) -> 
 async def change_sandbox(
     sandbox_id: str, body: SandboxPatch, caller: SandboxCaller, deps: Deps
 ) -> SandboxOut:
-    """Changes a sandbox's name, metadata, times or egress; connections not allowed any more end at once."""
+    """Changes name, metadata, times, limits or egress; connections not allowed any more end at once."""
     return SandboxOut.of(await deps.sandboxes.change(caller, sandbox_id, body.to_change()))
 
 

@@ -7,18 +7,20 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from lm_sandbox.sandboxes.driver import Stats
 from lm_sandbox.sandboxes.egress import MOST_RULES, EgressMode, EgressPolicy
-from lm_sandbox.sandboxes.limits import MIB, Limits
+from lm_sandbox.sandboxes.limits import MIB, LimitChange, Limits
 from lm_sandbox.sandboxes.sandbox import Change, Lifetime, NewSandbox, Sandbox, SandboxState
 from lm_sandbox.sandboxes.secrets import MOST_SECRETS, DomainSecret
 
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+Id = Annotated[str, Field(max_length=64, pattern=r"^[^\x00]*$")]
 Folder = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w][\w .:@-]*$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 EnvValue = Annotated[str, Field(max_length=32_768, pattern=r"^[^\x00]*$")]
 Env = Annotated[dict[EnvName, EnvValue], Field(max_length=256)]
 ABOUT_USER = "`root` is root of the sandbox only, which must have an image"
-Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86400)]
+Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86400, allow_inf_nan=False)]
+GpuName = Annotated[str, Field(pattern=r"^([0-9]{1,3}|GPU-[0-9a-zA-Z-]{1,60})$")]
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
     Field(max_length=16),
@@ -34,20 +36,24 @@ class Body(BaseModel):
 class LimitsBody(Body):
     """Limits below the server's own."""
 
-    cpus: float | None = Field(None, gt=0, description="CPU cores")
+    cpus: float | None = Field(None, ge=0.01, allow_inf_nan=False, description="CPU time, in cores")
+    cpuset: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
+        None, description="the cores it may run on", examples=["0-1,3"]
+    )
     memory_mib: int | None = Field(None, ge=16, description="memory in MiB")
     pids: int | None = Field(None, ge=4, description="processes and threads")
     disk_mib: int | None = Field(None, ge=1, description="writable bytes in MiB")
     open_files: int | None = Field(None, ge=16, description="descriptors per process")
 
-    def over(self, default: Limits) -> Limits:
-        """Fills what was left out from the default."""
-        return Limits(
-            cpus=self.cpus or default.cpus,
-            memory_bytes=self.memory_mib * MIB if self.memory_mib else default.memory_bytes,
-            pids=self.pids or default.pids,
-            disk_bytes=self.disk_mib * MIB if self.disk_mib else default.disk_bytes,
-            open_files=self.open_files or default.open_files,
+    def to_change(self) -> LimitChange:
+        """Returns what the service takes."""
+        return LimitChange(
+            cpus=self.cpus,
+            memory_bytes=self.memory_mib and self.memory_mib * MIB,
+            pids=self.pids,
+            disk_bytes=self.disk_mib and self.disk_mib * MIB,
+            open_files=self.open_files,
+            cpuset=self.cpuset,
         )
 
 
@@ -104,7 +110,7 @@ class SandboxCreate(Body):
     env: Env = Field(default_factory=dict, description="variables of every command")
     metadata: Metadata = Field(default_factory=dict, description="kept and given back")
     limits: LimitsBody | None = None
-    snapshot: str | None = Field(None, description="the snapshot whose files it starts with")
+    snapshot: Id | None = Field(None, description="the snapshot whose files it starts with")
     image: Annotated[Text, Field(max_length=512)] | None = Field(
         None, description="its root file system, by name; a snapshot brings its own"
     )
@@ -117,18 +123,24 @@ class SandboxCreate(Body):
         description="for domains that egress allows; a command finds a placeholder in the variable",
     )
 
+    gpus: Annotated[int, Field(ge=0, le=64)] | Annotated[list[GpuName], Field(max_length=64)] = Field(
+        0,
+        description="how many GPUs, or which, by UUID or number; the server lends none unless it is told to",
+    )
+
     def to_new(self, default: Limits) -> NewSandbox:
         """Returns what the service takes."""
         return NewSandbox(
             name=self.name,
             env=self.env,
             metadata=self.metadata,
-            limits=self.limits.over(default) if self.limits else None,
+            limits=self.limits.to_change().over(default) if self.limits else None,
             snapshot=self.snapshot,
             image=self.image,
             lifetime=Lifetime(self.idle_timeout_s, self.max_age_s),
             egress=self.egress.to_policy(),
             secrets=tuple(secret.to_secret() for secret in self.secrets),
+            gpus=self.gpus if isinstance(self.gpus, int) else tuple(self.gpus),
         )
 
 
@@ -140,11 +152,20 @@ class SandboxPatch(Body):
     idle_timeout_s: Seconds | None = None
     max_age_s: Seconds | None = None
     egress: EgressBody | None = Field(None, description="takes the place of all the old")
+    limits: LimitsBody | None = Field(
+        None, description="each that is given takes the place of the old; disk and open files stay"
+    )
 
     def to_change(self) -> Change:
         """Returns what the service takes."""
         egress = self.egress.to_policy() if self.egress else None
-        return Change(self.name, self.metadata, Lifetime(self.idle_timeout_s, self.max_age_s), egress)
+        return Change(
+            self.name,
+            self.metadata,
+            Lifetime(self.idle_timeout_s, self.max_age_s),
+            egress,
+            self.limits.to_change() if self.limits else None,
+        )
 
 
 class EnforcedOut(BaseModel):
@@ -158,6 +179,7 @@ class EnforcedOut(BaseModel):
     limits: dict[str, str]
     isolation: str
     entry: str
+    gpus: list[str] = Field(description="the UUIDs of the GPUs that are in it")
 
 
 class SandboxOut(BaseModel):
@@ -202,6 +224,7 @@ class SandboxOut(BaseModel):
                 limits=dict(enforced.limits),
                 isolation=enforced.isolation,
                 entry=enforced.entry,
+                gpus=list(enforced.gpus),
             ),
         )
 

@@ -10,7 +10,7 @@ from lm_sandbox.sandboxes.driver import ChangeKind, FileChange
 from lm_sandbox.sandboxes.snapshot_store import Snapshot
 from lm_sandbox.surfaces.deps import Deps, SandboxCaller
 from lm_sandbox.surfaces.errors import problem, route_class
-from lm_sandbox.surfaces.native.schemas import Body, Name, SandboxOut
+from lm_sandbox.surfaces.native.schemas import Body, Id, Name, SandboxOut
 
 ROUTER = APIRouter(prefix="/v1", tags=["snapshots"], route_class=route_class(problem))
 MOST_CHANGES = 10_000
@@ -55,7 +55,7 @@ class SnapshotList(BaseModel):
 class RestoreCreate(Body):
     """Where to go back to."""
 
-    snapshot: str
+    snapshot: Id
 
 
 class ChangeOut(BaseModel):

@@ -48,7 +48,7 @@ async def _answer(
     body: Generation, prompt: Prompt, request: Request, caller: Principal, deps: Services
 ) -> Response:
     keeping = kept(caller, body.keep_alive)
-    headers = left_out([*body.left_out(), *keeping.left_out])
+    headers = left_out([*body.left_out(), *keeping.left_out]) | prompt.headers
     await refuse_what_it_cannot(deps, prompt, thinking=bool(body.think))
     prompt = keeping.of(prompt)
     answer = Answer(body.model, body.kind, thinking=body.think is not False)

@@ -11,21 +11,28 @@ from lm_sandbox.agent.request import RunRequest, Shell
 from lm_sandbox.agent.tools import describe_network
 from lm_sandbox.errors import NotHonoured
 from lm_sandbox.identity.principals import Principal
+from lm_sandbox.models.forcing import Forced
 from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
 from lm_sandbox.surfaces.errors import failure_of, route_class
-from lm_sandbox.surfaces.generation import BASH_SUFFIX, as_markdown, base_name, conversation_sandbox
+from lm_sandbox.surfaces.generation import (
+    BASH_SUFFIX,
+    RUN_HEADER,
+    SHELL_TOOL,
+    as_markdown,
+    base_name,
+    conversation_sandbox,
+)
 from lm_sandbox.surfaces.openai.errors import error_body, openai_error
-from lm_sandbox.surfaces.openai.messages import ChatRequest, refuse_far_pictures, to_items, to_messages
+from lm_sandbox.surfaces.openai.forced import ForcedChat
+from lm_sandbox.surfaces.openai.messages import ChatRequest, refuse_far_pictures, to_messages
 from lm_sandbox.surfaces.openai.passthrough import pass_through
-from lm_sandbox.surfaces.openai.responses.draft import Draft, result_of
-from lm_sandbox.surfaces.openai.responses.making import Making
-from lm_sandbox.surfaces.openai.responses.schemas import ResponseCreate
-from lm_sandbox.surfaces.openai.responses.tools import ShellTool
+from lm_sandbox.surfaces.runs.draft import Asked, Draft, result_of
+from lm_sandbox.surfaces.runs.making import Making
+from lm_sandbox.surfaces.runs.record import items_of
 from lm_sandbox.surfaces.streams import EventStream, Write, sse, while_connected
 
 ROUTER = APIRouter(tags=["openai"], route_class=route_class(openai_error))
 
-RUN_HEADER = "x-lm-sandbox-run"
 DONE = b"data: [DONE]\n\n"
 SAMPLING = (
     "temperature",
@@ -55,10 +62,13 @@ async def chat_completions(body: ChatRequest, request: Request, caller: ModelCal
     refuse_far_pictures(body.messages)
     model = base_name(body.model)
     if model is None:
+        forced = None if _asks_for_several(body) else Forced.of(body.model_extra or {})
+        if forced is not None:
+            return await ForcedChat(await request.json(), forced, caller, deps).answer(request)
         return await pass_through(request, deps, body.model, "/v1/chat/completions", caller)
     making = await _prepare(body, model, caller, deps)
     writer = _ChatWriter(body.model)
-    headers = {RUN_HEADER: making.draft.id} if making.draft.request.stored else {}
+    headers = {RUN_HEADER: making.draft.id} if making.draft.asked.stored else {}
     if body.stream:
         usage_wanted = bool((body.stream_options or {}).get("include_usage"))
         return EventStream(lambda write: _stream(making, writer, write, usage_wanted), headers=headers)
@@ -72,6 +82,10 @@ async def chat_completions(body: ChatRequest, request: Request, caller: ModelCal
     await while_connected(request, lambda: making.make(emit=emit))
     whole = writer.whole("".join(text), "".join(reasoning), result_of(making.draft))
     return JSONResponse(whole, headers=headers)
+
+
+def _asks_for_several(body: ChatRequest) -> bool:
+    return (body.model_extra or {}).get("n") not in {None, 1}
 
 
 async def _prepare(body: ChatRequest, model: str, caller: Principal, deps: Services) -> Making:
@@ -89,9 +103,7 @@ async def _prepare(body: ChatRequest, model: str, caller: Principal, deps: Servi
         shell=Shell(sandbox.id, describe_network(sandbox.egress)),
         sampling={name: extra[name] for name in SAMPLING if extra.get(name) is not None},
     )
-    asked = ResponseCreate(
-        model=body.model, input=to_items(body.messages), tools=[ShellTool(type="shell")], store=body.store
-    )
+    asked = Asked(body.model, items_of(messages), SHELL_TOOL, stored=body.store is not False)
     return Making(Draft(asked), run, caller, deps)
 
 

@@ -1,6 +1,5 @@
 """OpenAI's chat messages, as they come in."""
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,12 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from lm_sandbox.agent.transcript import parse
 from lm_sandbox.errors import Invalid, NotHonoured
 from lm_sandbox.models.chat import ChatMessage, Image, Role, ToolCall
-from lm_sandbox.surfaces.openai.responses.input_items import (
-    FunctionCallItem,
-    FunctionOutputItem,
-    Item,
-    MessageItem,
-)
 
 
 class _Open(BaseModel):
@@ -86,11 +79,6 @@ def to_messages(messages: list[MessageIn]) -> list[ChatMessage]:
     return [ours for index, message in enumerate(messages) for ours in _convert(index, message)]
 
 
-def to_items(messages: list[MessageIn]) -> list[Item]:
-    """Turns messages into the items by which a run is kept; pictures are not kept."""
-    return [item for message in messages for item in _items(message)]
-
-
 def refuse_far_pictures(messages: list[MessageIn]) -> None:
     """Stops a request that would have an engine fetch something, from where only this host can reach.
 
@@ -121,24 +109,6 @@ def text_of(message: MessageIn, field: str) -> str | None:
                 field=field,
             )
     return "".join(part.text or "" for part in message.content)
-
-
-def _items(message: MessageIn) -> Iterator[Item]:
-    texts = [message.content] if isinstance(message.content, str) else []
-    texts += [part.text or "" for part in message.content] if isinstance(message.content, list) else []
-    text = "".join(texts)
-    if message.role == "tool":
-        yield FunctionOutputItem(type="function_call_output", call_id=message.tool_call_id or "", output=text)
-        return
-    if text:
-        yield MessageItem(role=message.role, content=text)
-    for call in message.tool_calls or ():
-        yield FunctionCallItem(
-            type="function_call",
-            call_id=call.id,
-            name=call.function.name,
-            arguments=call.function.arguments,
-        )
 
 
 def _convert(index: int, message: MessageIn) -> list[ChatMessage]:

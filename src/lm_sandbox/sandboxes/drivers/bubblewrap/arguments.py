@@ -1,5 +1,6 @@
 """The arguments of `bwrap`: what a sandbox sees, as data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lm_sandbox.sandboxes.drivers.bubblewrap.system import System
@@ -63,7 +64,9 @@ def interesting_paths() -> list[str]:
     ]
 
 
-def sandbox_arguments(host: HostView, *, storage: str | None, disk_bytes: int, first_fd: int) -> list[str]:
+def sandbox_arguments(
+    host: HostView, *, storage: str | None, disk_bytes: int, first_fd: int, devices: Sequence[str] = ()
+) -> list[str]:
     """Returns the options of `bwrap`, as it reads them by `--args`.
 
     Descriptors are expected from `first_fd` on: the filter, the info pipe, then one for each file of
@@ -75,6 +78,7 @@ def sandbox_arguments(host: HostView, *, storage: str | None, disk_bytes: int, f
             place is a tmpfs of its own.
         disk_bytes: The size of each such tmpfs.
         first_fd: The number of the first descriptor.
+        devices: What puts more into its `/dev`.
     """
     return [
         *_namespaces(host),
@@ -82,6 +86,7 @@ def sandbox_arguments(host: HostView, *, storage: str | None, disk_bytes: int, f
         *_system(host),
         *_etc(host, first_fd + 2),
         *("--proc", "/proc", "--dev", "/dev"),
+        *devices,
         *_masks(host),
         *_writable(storage, disk_bytes),
         *("--remount-ro", "/dev", "--remount-ro", "/"),
@@ -89,7 +94,9 @@ def sandbox_arguments(host: HostView, *, storage: str | None, disk_bytes: int, f
     ]
 
 
-def system_arguments(host: HostView, system: System, *, storage: str, first_fd: int) -> list[str]:
+def system_arguments(
+    host: HostView, system: System, *, storage: str, first_fd: int, devices: Sequence[str] = ()
+) -> list[str]:
     """Returns the options of `bwrap` for a sandbox with a root file system of its own.
 
     Descriptors are expected from `first_fd` on: the filter, the info pipe; and `first_fd + 4` is the
@@ -100,6 +107,7 @@ def system_arguments(host: HostView, system: System, *, storage: str, first_fd: 
         system: What is mounted as the root file system.
         storage: The folder below which it is mounted for this sandbox, with the writable places.
         first_fd: The number of the first descriptor.
+        devices: What puts more into its `/dev`.
     """
     mounts: list[str] = []
     for number, overlay in enumerate(system.overlays):
@@ -109,6 +117,7 @@ def system_arguments(host: HostView, system: System, *, storage: str, first_fd: 
         *("--seccomp", str(first_fd), "--info-fd", str(first_fd + 1)),
         *mounts,
         *("--proc", "/proc", "--dev", "/dev"),
+        *devices,
         *_masks(host),
         # Its root owns the settings of its network.
         *("--ro-bind", "/proc/sys", "/proc/sys"),

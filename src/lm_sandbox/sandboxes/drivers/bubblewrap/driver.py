@@ -1,7 +1,9 @@
 """The bubblewrap driver."""
 
 import os
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +23,8 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm, WarmPool
 from lm_sandbox.sandboxes.inside import cgroups
 from lm_sandbox.sandboxes.inside.launch import Launcher, Recovery
 from lm_sandbox.sandboxes.inside.neighbourhood import Neighbourhood
+from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.nvidia import DriverFiles, find_driver_files
 
 
 class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
@@ -33,11 +37,12 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
         recovery: How another server finds the sandboxes when this one is killed; None ends them with it.
         images: What sandboxes can be made of beside the host's own system, read-only; None for nothing.
         default_image: What they are made of that name no image; None for the host's own system, read-only.
+        driver_files: Looks up what GPUs need of their driver.
     """
 
     name = "bubblewrap"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a choice of its own
         self,
         *,
         require_cgroups: bool = True,
@@ -45,10 +50,12 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
         recovery: Recovery | None = None,
         images: ImagePlaces | None = None,
         default_image: str | None = None,
+        driver_files: Callable[[], DriverFiles] = find_driver_files,
     ) -> None:
         super().__init__()
         self._images = images
         self._default_image = default_image
+        self._driver_files = driver_files
         self._systems: Systems | None = None
         self._require_cgroups = require_cgroups
         self._warm = warm
@@ -80,7 +87,8 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
             exits.callback(self._leases.close)
             await exits.enter_async_context(self._launcher)
             leases = self._leases if self._root else None
-            self._maker = await anyio.to_thread.run_sync(Maker, self._launcher, leases, self._groups)
+            files = await anyio.to_thread.run_sync(self._driver_files)
+            self._maker = await anyio.to_thread.run_sync(Maker, self._launcher, leases, self._groups, files)
             self._systems = Systems(self._images, self._maker.host) if self._images else None
             exits.push_async_callback(self._destroy_all)
             if self._warm is not None and self._default_image is None:
@@ -102,6 +110,13 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
         self._sandboxes[sandbox] = made
         await self._succession.hand_down(sandbox, made, spec)
         return made.enforced
+
+    async def limit(self, sandbox: SandboxId, limits: Limits) -> Mapping[str, str]:
+        """Changes what a living sandbox may use, for this server and the next one."""
+        made = self._find(sandbox)
+        await made.limit(limits)
+        await self._succession.hand_down(sandbox, made, replace(made.spec, env=made.env))
+        return made.enforced.limits
 
     async def adopt(self) -> list[Adopted]:
         """Takes over what a killed server has left; what ran there without a name is ended."""

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lm_sandbox.sandboxes.driver import FileChange, SandboxId, SandboxSpec
+from lm_sandbox.sandboxes.drivers.bubblewrap.gpu_access import driver_env
 from lm_sandbox.sandboxes.drivers.bubblewrap.layers import STORAGE, Layers
 from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import SAVED, BubblewrapSandbox, Holding
 from lm_sandbox.sandboxes.drivers.bubblewrap.system import System
 from lm_sandbox.sandboxes.inside.entrance import Entrance
 from lm_sandbox.sandboxes.inside.launch import Launcher
-from lm_sandbox.sandboxes.inside.layout import ROOT_CAPABILITIES, ROOT_ENVIRONMENT
+from lm_sandbox.sandboxes.inside.layout import ENVIRONMENT, ROOT_CAPABILITIES, ROOT_ENVIRONMENT
 from lm_sandbox.sandboxes.inside.storage import HostRange
 from lm_sandbox.sandboxes.user import User
 
@@ -48,7 +49,8 @@ class LayeredSandbox(BubblewrapSandbox):
         self, sandbox: SandboxId, spec: SandboxSpec, holding: Holding, written: Written, launcher: Launcher
     ) -> None:
         system = written.system
-        super().__init__(sandbox, spec, holding, launcher, image_env=system.env, label=system.label)
+        env = {**system.env, **driver_env(spec.gpus, system.env, ENVIRONMENT["PATH"])}
+        super().__init__(sandbox, spec, holding, launcher, image_env=env, label=system.label)
         self.enforced = replace(self.enforced, user="sandbox, root")
         self.written = written
         self._layers = Layers(system, SAVED, written.storage, HostRange(written.first_id))

@@ -24,6 +24,12 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
     system_arguments,
 )
 from lm_sandbox.sandboxes.drivers.bubblewrap.checks import ONLY_ROOT, bwrap_version
+from lm_sandbox.sandboxes.drivers.bubblewrap.gpu_access import (
+    device_arguments,
+    driver_arguments,
+    require_nodes,
+)
+from lm_sandbox.sandboxes.drivers.bubblewrap.holding import require_cores
 from lm_sandbox.sandboxes.drivers.bubblewrap.layered import LayeredSandbox, Written
 from lm_sandbox.sandboxes.drivers.bubblewrap.layers import STORAGE, open_storage
 from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox, Holding
@@ -36,6 +42,7 @@ from lm_sandbox.sandboxes.inside.launch import Launcher, executable, memory_file
 from lm_sandbox.sandboxes.inside.layout import BYTES_PER_FILE, FEWEST_FILES, SANDBOX_UID
 from lm_sandbox.sandboxes.inside.storage import IDS
 from lm_sandbox.sandboxes.inside.tree import kill_all
+from lm_sandbox.sandboxes.nvidia import DriverFiles
 
 CREATE_S = 20.0
 # The descriptors that bwrap gets are moved to these numbers, clear of all others.
@@ -106,12 +113,20 @@ class Maker:
         launcher: Starts bwrap and what serves a sandbox.
         leases: Lends host users; None where every sandbox has the server's own.
         groups: Where control groups are made; None where there are none.
+        files: What GPUs need of their driver.
     """
 
-    def __init__(self, launcher: Launcher, leases: Leases | None, groups: cgroups.Hierarchy | None) -> None:
+    def __init__(
+        self,
+        launcher: Launcher,
+        leases: Leases | None,
+        groups: cgroups.Hierarchy | None,
+        files: DriverFiles | None = None,
+    ) -> None:
         self._launcher = launcher
         self._leases = leases
         self._groups = groups
+        self._files = files or DriverFiles()
         self.host = look_at_host()
 
     async def make(self, sandbox: SandboxId, spec: SandboxSpec) -> BubblewrapSandbox:
@@ -166,6 +181,8 @@ class Maker:
         """Yields what a sandbox is made as, and undoes it where that fails."""
         group = self._group(sandbox)
         try:
+            require_nodes(spec.gpus, self._files)
+            require_cores(spec.limits, group.cores if group is not None and spec.limits.cpuset else "")
             if group is not None:
                 group.create(spec.limits)
             yield Lodging(sandbox, spec, uid, group)
@@ -183,6 +200,7 @@ class Maker:
             storage=STORAGE if self._leases else None,
             disk_bytes=lodging.spec.limits.disk_bytes,
             first_fd=FIRST_FD + 1,
+            devices=device_arguments(lodging.spec.gpus, self._files),
         )
         order = {**lodging.order(), "init": [word.format(**numbers) for word in INIT]}
         with ExitStack() as held:
@@ -194,7 +212,11 @@ class Maker:
         program = keeper_program()
         if program is None:
             raise Unsupported("There are no sandboxes with images on a processor of this kind.")
-        arguments = system_arguments(self.host, system, storage=STORAGE, first_fd=FIRST_FD + 1)
+        gpus = lodging.spec.gpus
+        devices = device_arguments(gpus, self._files) + driver_arguments(gpus, self._files)
+        arguments = system_arguments(
+            self.host, system, storage=STORAGE, first_fd=FIRST_FD + 1, devices=devices
+        )
         init = [f"/proc/self/fd/{FIRST_FD + 4}"]
         order = {**lodging.order(), "init": init, "system": system.order(first_id, IDS)}
         with ExitStack() as held:

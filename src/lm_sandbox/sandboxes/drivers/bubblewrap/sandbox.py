@@ -1,12 +1,17 @@
 """One sandbox: its init, its cgroups, its storage, and the way in."""
 
+import errno
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import anyio.to_thread
+
+from lm_sandbox.errors import LimitInUse, Unsupported
 from lm_sandbox.sandboxes.driver import FileChange, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import WRITABLE
-from lm_sandbox.sandboxes.drivers.bubblewrap.enforced import describe
+from lm_sandbox.sandboxes.drivers.bubblewrap.enforced import describe, describe_limits
+from lm_sandbox.sandboxes.drivers.bubblewrap.holding import require_held
 from lm_sandbox.sandboxes.drivers.bubblewrap.layers import check_label
 from lm_sandbox.sandboxes.inside.cgroups import Group
 from lm_sandbox.sandboxes.inside.entrance import ALL_NAMESPACES, Identity
@@ -15,6 +20,7 @@ from lm_sandbox.sandboxes.inside.layout import ENVIRONMENT, SANDBOX_UID, WORKSPA
 from lm_sandbox.sandboxes.inside.occupied import Occupied, Premises
 from lm_sandbox.sandboxes.inside.storage import HostUser, Server
 from lm_sandbox.sandboxes.inside.tree import parent_of
+from lm_sandbox.sandboxes.limits import Limits, changed
 
 # Shared memory belongs to processes, which a snapshot does not hold.
 SAVED = {name: place for name, place in WRITABLE.items() if name != "shm"}
@@ -42,6 +48,7 @@ class BubblewrapSandbox(Occupied):
 
     Attributes:
         uid: Its host user, or None for the server's own.
+        spec: What it is made from, with the limits that it has now.
         enforced: What holds it.
         holding: The same, by its handles.
         identity: What a command in it becomes.
@@ -67,7 +74,8 @@ class BubblewrapSandbox(Occupied):
     ) -> None:
         self.uid = holding.uid
         self._label = label
-        self.enforced = describe(spec.limits, uid=holding.uid, group=holding.group)
+        self.spec = spec
+        self.enforced = describe(spec, uid=holding.uid, group=holding.group)
         self.holding = holding
         premises = Premises(
             init=holding.init,
@@ -82,6 +90,21 @@ class BubblewrapSandbox(Occupied):
         )
         self.identity = _identity(sandbox, spec, holding, image_env or {})
         super().__init__(self.identity, premises, launcher, spec.env)
+
+    async def limit(self, limits: Limits) -> None:
+        """Lets it use more or less; raises as `SandboxDriver.limit` does."""
+        group, before = self.holding.group, self.spec.limits
+        require_held(limits, changed(before, limits), group)
+        async with self.making_room(limits) as held:
+            try:
+                await anyio.to_thread.run_sync(held.change, before, limits)
+            except OSError as error:
+                if error.errno == errno.EBUSY:
+                    raise LimitInUse("The sandbox uses more memory than that.") from error
+                raise Unsupported(f"The kernel refused the limits: {error.strerror}.") from error
+        self.spec = replace(self.spec, limits=limits)
+        told = describe_limits(limits, own_user=self.uid is not None, group=group)
+        self.enforced = replace(self.enforced, limits=told)
 
     async def load(self, folder: Path) -> None:
         """Ends its processes and puts saved files in the place of its own.

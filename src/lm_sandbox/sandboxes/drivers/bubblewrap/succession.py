@@ -19,6 +19,7 @@ from lm_sandbox.sandboxes.inside.entrance import Left
 from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
 from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.nvidia import GpuDevice
 
 SANDBOX = "sandbox"
 
@@ -61,6 +62,7 @@ class Succession:
         note = _Note(
             known_as=sandbox,
             limits=spec.limits,
+            gpus=spec.gpus,
             env=dict(spec.env),
             uid=holding.uid,
             init_pid=holding.init_pid,
@@ -109,7 +111,7 @@ class Succession:
         if note.cgroup_version is not None:
             group = Group(note.cgroup_version, note.cgroups)
             group.open()
-        spec = SandboxSpec(limits=note.limits, env=note.env)
+        spec = SandboxSpec(limits=note.limits, env=note.env, gpus=note.gpus)
         holding = Holding(note.uid, group, handles[0], note.init_pid)
         if note.system is None or note.uid is None:
             return BubblewrapSandbox(SandboxId(sandbox), spec, holding, self._launcher)
@@ -123,6 +125,7 @@ class _Note:
 
     known_as: str
     limits: Limits
+    gpus: tuple[GpuDevice, ...]
     env: Mapping[str, str]
     uid: int | None
     init_pid: int
@@ -141,4 +144,6 @@ class _Note:
         cgroups = {name: Path(path) for name, path in told.pop("cgroups").items()}
         system = told.pop("system")
         known = System.read(system) if system else None
-        return cls(limits=Limits(**told.pop("limits")), cgroups=cgroups, system=known, **told)
+        gpus = tuple(GpuDevice(**gpu) for gpu in told.pop("gpus"))
+        limits = Limits(**told.pop("limits"))
+        return cls(limits=limits, gpus=gpus, cgroups=cgroups, system=known, **told)

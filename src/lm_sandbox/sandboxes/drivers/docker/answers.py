@@ -28,6 +28,8 @@ class EngineInfo(Answer):
     memory_limit: bool = Field(False, alias="MemoryLimit")
     pids_limit: bool = Field(False, alias="PidsLimit")
     cpu_quota: bool = Field(False, alias="CpuCfsQuota")
+    cpuset: bool = Field(False, alias="CPUSet")
+    cores: int = Field(0, alias="NCPU")
     security: tuple[str, ...] = Field((), alias="SecurityOptions")
     runtimes: dict[str, Runtime] = Field({}, alias="Runtimes")
     default_runtime: str = Field("runc", alias="DefaultRuntime")
@@ -69,18 +71,40 @@ class State(Answer):
     pid: int = Field(alias="Pid")
 
 
+class Listed(Answer):
+    """One of `GET /containers/json`."""
+
+    id: str = Field(alias="Id")
+    state: str = Field("", alias="State")
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.state in {"running", "paused"}
+
+
+class Ulimit(Answer):
+    """What one process may use."""
+
+    name: str = Field(alias="Name")
+    hard: int = Field(alias="Hard")
+
+
 class Resources(Answer):
     """What the engine has kept; it sets limits to nothing that its kernel cannot hold."""
 
     memory: int = Field(0, alias="Memory")
     cpus: int = Field(0, alias="NanoCpus")
     pids: int | None = Field(None, alias="PidsLimit")
+    cpuset: str = Field("", alias="CpusetCpus")
     privileged: bool = Field(False, alias="Privileged")
     read_only: bool = Field(False, alias="ReadonlyRootfs")
     network: str = Field("", alias="NetworkMode")
     binds: tuple[str, ...] | None = Field(None, alias="Binds")
     pid_mode: str = Field("", alias="PidMode")
     added: tuple[str, ...] | None = Field(None, alias="CapAdd")
+    tmpfs: dict[str, str] | None = Field(None, alias="Tmpfs")
+    ulimits: tuple[Ulimit, ...] | None = Field(None, alias="Ulimits")
 
     @property
     def confined(self) -> bool:
@@ -112,8 +136,16 @@ class Used(Answer):
     cpu_ns: int = Field(0, validation_alias=AliasPath("cpu_stats", "cpu_usage", "total_usage"))
     throttled_ns: int = Field(0, validation_alias=AliasPath("cpu_stats", "throttling_data", "throttled_time"))
     memory_bytes: int | None = Field(None, validation_alias=AliasPath("memory_stats", "usage"))
+    memory_stat: dict[str, int] = Field({}, validation_alias=AliasPath("memory_stats", "stats"))
     memory_peak_bytes: int | None = Field(None, validation_alias=AliasPath("memory_stats", "max_usage"))
     pids: int | None = Field(None, validation_alias=AliasPath("pids_stats", "current"))
+
+    @property
+    def cached_bytes(self) -> int:
+        """Memory that is only a copy of files on disk, as either version of control groups calls it."""
+        names = ("total_active_file", "total_inactive_file")
+        found = [self.memory_stat.get(name, self.memory_stat.get(name[6:], 0)) for name in names]
+        return sum(found)
 
 
 class Exec(Answer):

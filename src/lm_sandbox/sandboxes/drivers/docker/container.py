@@ -18,6 +18,7 @@ from lm_sandbox.sandboxes.inside.layout import (
     WORKSPACE,
 )
 from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.nvidia import GpuDevice
 
 DEFAULT_IMAGE = "debian:bookworm-slim"
 HOSTNAME = "sandbox"
@@ -73,10 +74,12 @@ def container_config(
         "Healthcheck": {"Test": ["NONE"]},
         "Env": [f"{name}={value}" for name, value in env.items()],
         "WorkingDir": WORKSPACE,
-        "Labels": labels(run, sandbox, spec.limits),
+        "Labels": labels(run, sandbox),
         "HostConfig": {
             **_isolation(settings),
-            **_resources(spec.limits, settings),
+            **resources(spec.limits),
+            "Ulimits": _ulimits(spec.limits),
+            "DeviceRequests": _gpus(spec.gpus),
             "Tmpfs": _tmpfs(spec.limits.disk_bytes, image.volumes),
         },
     }
@@ -106,7 +109,8 @@ def _isolation(settings: DockerSettings) -> dict[str, Any]:
     }
 
 
-def _resources(limits: Limits, settings: DockerSettings) -> dict[str, Any]:
+def resources(limits: Limits) -> dict[str, Any]:
+    """Returns what can be changed while a container lives: the body of `POST /containers/{id}/update`."""
     # The writable tmpfs is charged to memory, so its size is added.
     memory = limits.memory_bytes + limits.disk_bytes
     return {
@@ -115,10 +119,12 @@ def _resources(limits: Limits, settings: DockerSettings) -> dict[str, Any]:
         # The sum of memory and swap: no swap.
         "MemorySwap": memory,
         "PidsLimit": limits.pids,
-        "CpusetCpus": settings.cpuset_cpus,
-        "Ulimits": [{"Name": name, "Soft": value, "Hard": value} for name, value in rlimits(limits).items()],
-        "DeviceRequests": _gpus(settings.gpus),
+        "CpusetCpus": limits.cpuset,
     }
+
+
+def _ulimits(limits: Limits) -> list[dict[str, Any]]:
+    return [{"Name": name, "Soft": value, "Hard": value} for name, value in rlimits(limits).items()]
 
 
 def rlimits(limits: Limits) -> Mapping[str, int]:
@@ -126,11 +132,14 @@ def rlimits(limits: Limits) -> Mapping[str, int]:
     return {"nofile": limits.open_files, "core": 0, "memlock": LOCKED_BYTES, "msgqueue": 0}
 
 
-def _gpus(gpus: tuple[str, ...]) -> list[dict[str, Any]]:
-    if not gpus:
-        return []
-    which: dict[str, Any] = {"Count": -1} if gpus == ("all",) else {"DeviceIDs": list(gpus)}
-    return [{"Driver": "nvidia", "Capabilities": [["gpu"]], **which}]
+def _gpus(gpus: Iterable[GpuDevice]) -> list[dict[str, Any]]:
+    """Asks the NVIDIA Container Toolkit for them, with what is for computing and nothing for screens."""
+    ids = [gpu.id for gpu in gpus]
+    return (
+        [{"Driver": "nvidia", "DeviceIDs": ids, "Capabilities": [["gpu", "compute", "utility"]]}]
+        if ids
+        else []
+    )
 
 
 def _tmpfs(disk_bytes: int, volumes: Iterable[str]) -> dict[str, str]:

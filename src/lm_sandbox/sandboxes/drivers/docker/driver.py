@@ -1,6 +1,7 @@
 """The Docker driver."""
 
 import os
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Self
@@ -13,16 +14,18 @@ from lm_sandbox.errors import DriverUnavailable, SandboxFailed
 from lm_sandbox.sandboxes.driver import Adopted, Check, Enforced, RunState, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Container, EngineInfo
 from lm_sandbox.sandboxes.drivers.docker.checks import check_engine, obstacle_to_direct
-from lm_sandbox.sandboxes.drivers.docker.container import DEFAULT_IMAGE, container_config
+from lm_sandbox.sandboxes.drivers.docker.container import DEFAULT_IMAGE, container_config, resources
 from lm_sandbox.sandboxes.drivers.docker.direct import DirectSandbox, Obstacle, open_init
-from lm_sandbox.sandboxes.drivers.docker.enforced import Held, describe
+from lm_sandbox.sandboxes.drivers.docker.enforced import Held, describe, describe_limits
 from lm_sandbox.sandboxes.drivers.docker.engine import Engine
 from lm_sandbox.sandboxes.drivers.docker.executed import ExecSandbox
+from lm_sandbox.sandboxes.drivers.docker.holding import require_cores
 from lm_sandbox.sandboxes.drivers.docker.runs import released
 from lm_sandbox.sandboxes.drivers.docker.runtimes import RuntimeKind, runtime_kind
 from lm_sandbox.sandboxes.drivers.docker.succession import Found, Succession, label_of
 from lm_sandbox.sandboxes.inside.launch import Launcher, Recovery
 from lm_sandbox.sandboxes.inside.neighbourhood import Neighbourhood
+from lm_sandbox.sandboxes.limits import Limits
 
 REMOVE_S = 30.0
 LAUNCHER = Path(__file__).with_name("container_launcher.py")
@@ -94,6 +97,7 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
 
     async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:
         """Makes a sandbox that is ready for commands."""
+        require_cores(spec.limits, self._info)
         image = await self._engine.image(spec.image or self._image)
         config = container_config(sandbox, spec, self._settings, image=image, run=self._run)
         container = await self._engine.create(config)
@@ -105,6 +109,15 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
                 await self.destroy(sandbox)
                 await self._engine.remove(container)
             raise
+
+    async def limit(self, sandbox: SandboxId, limits: Limits) -> Mapping[str, str]:
+        """Changes what a living sandbox may use."""
+        made = self._find(sandbox)
+        require_cores(limits, self._info)
+        async with made.making_room(limits):
+            await self._engine.update(made.container, resources(limits))
+        kept = (await self._engine.inspect(made.container)).resources
+        return describe_limits(limits, kept, self._info.cgroup_version)
 
     async def adopt(self) -> list[Adopted]:
         """Takes over what a killed server has left; what ran there without a name is ended."""
@@ -139,12 +152,10 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
     async def ended(self) -> list[SandboxId]:
         """Names the sandboxes that have died; none while the engine does not answer."""
         known = {sandbox: made.container for sandbox, made in self._sandboxes.items()}
+        alive: set[str] = set()
         try:
-            alive = {
-                one
-                for run in self._runs_held
-                for one in await self._engine.labelled(label_of(run), alive=True)
-            }
+            for run in self._runs_held:
+                alive |= {one.id for one in await self._engine.labelled(label_of(run)) if one.alive}
         except DriverUnavailable:
             return []
         return [sandbox for sandbox, container in known.items() if container not in alive]
@@ -173,7 +184,7 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
         held = Held(container.resources, confinement, self._kind, self._info.cgroup_version, entry)
         if not held.complete:
             raise DriverUnavailable(UNSAFE)
-        return describe(spec.limits, held)
+        return describe(spec, held)
 
     async def _destroy_all(self) -> None:
         async with anyio.create_task_group() as tasks:

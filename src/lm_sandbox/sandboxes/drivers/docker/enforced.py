@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lm_sandbox.sandboxes.driver import Enforced
+from lm_sandbox.sandboxes.driver import Enforced, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Resources
 from lm_sandbox.sandboxes.drivers.docker.confinement import Confinement
 from lm_sandbox.sandboxes.drivers.docker.runtimes import RuntimeKind
@@ -35,10 +35,9 @@ class Held:
         return confined and bool(self.kept.memory and self.kept.pids)
 
 
-def describe(limits: Limits, held: Held) -> Enforced:
+def describe(spec: SandboxSpec, held: Held) -> Enforced:
     """Tells what is set up, and by what each limit is held."""
-    kept, runtime = held.kept, held.runtime
-    groups = f"cgroup v{held.cgroup_version}"
+    runtime = held.runtime
     isolation = "a kernel of its own" if runtime.own_kernel else "namespaces"
     return Enforced(
         driver="docker",
@@ -46,13 +45,21 @@ def describe(limits: Limits, held: Held) -> Enforced:
         host_uid=held.confinement.uid,
         network="none",
         seccomp=held.confinement.seccomp,
-        limits={
-            "cpus": f"{kept.cpus / 1e9:g} ({groups})" if kept.cpus else "none",
-            "memory": f"{kept.memory // MIB} MiB ({groups})",
-            "pids": f"{kept.pids} ({groups})",
-            "disk": f"{limits.disk_bytes // MIB} MiB in each writable folder (tmpfs)",
-            "open_files": f"{limits.open_files} a process (rlimit)",
-        },
+        limits=describe_limits(spec.limits, held.kept, held.cgroup_version),
         isolation=f"{isolation} ({runtime.name})",
         entry=held.entry,
+        gpus=tuple(gpu.id for gpu in spec.gpus),
     )
+
+
+def describe_limits(limits: Limits, kept: Resources, cgroup_version: str) -> dict[str, str]:
+    """Tells by what each limit is held, of those of the engine what it has kept."""
+    groups = f"cgroup v{cgroup_version}"
+    return {
+        "cpus": f"{kept.cpus / 1e9:g} ({groups})" if kept.cpus else "none",
+        "cpuset": f"{kept.cpuset} ({groups})" if kept.cpuset else "none",
+        "memory": f"{kept.memory // MIB} MiB ({groups})",
+        "pids": f"{kept.pids} ({groups})",
+        "disk": f"{limits.disk_bytes // MIB} MiB in each writable folder (tmpfs)",
+        "open_files": f"{limits.open_files} a process (rlimit)",
+    }

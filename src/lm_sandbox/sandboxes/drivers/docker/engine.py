@@ -15,8 +15,16 @@ import httpx
 from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from lm_sandbox.errors import DriverUnavailable, Invalid, SandboxFailed
-from lm_sandbox.sandboxes.drivers.docker.answers import Container, Created, EngineInfo, Exec, Image, Used
+from lm_sandbox.errors import DriverUnavailable, Invalid, LimitInUse, SandboxFailed, Unsupported
+from lm_sandbox.sandboxes.drivers.docker.answers import (
+    Container,
+    Created,
+    EngineInfo,
+    Exec,
+    Image,
+    Listed,
+    Used,
+)
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
 
 LOG = logging.getLogger(__name__)
@@ -28,6 +36,8 @@ REFERENCE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]*")
 HEAD_BYTES = 64 * 1024
 UNREACHABLE = "The Docker engine does not answer; start it, or name its socket in docker.socket."
 VANISHED = "The sandbox's container is gone or has ended; make a new one."
+# What the kernel says where a limit is below what is in use.
+BUSY = "device or resource busy"
 UPGRADE = (
     "POST /exec/{id}/start HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n"
     "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: {size}\r\n\r\n{body}"
@@ -90,6 +100,22 @@ class Engine:
         """
         _made(await self._ask("POST", f"/containers/{container}/start"))
 
+    async def update(self, container: str, resources: Mapping[str, object]) -> None:
+        """Changes the limits of a container.
+
+        Raises:
+            SandboxFailed: it is gone.
+            LimitInUse: the kernel cannot take back as much memory.
+            Unsupported: the runtime or its kernel refused.
+        """
+        answer = await self._ask("POST", f"/containers/{container}/update", resources)
+        if answer.status_code in {HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.BAD_REQUEST}:
+            LOG.warning("The Docker engine answered %s: %s", answer.status_code, answer.text[:1000])
+            if BUSY in answer.text:
+                raise LimitInUse("The sandbox uses more memory than that.")
+            raise Unsupported("The Docker engine cannot change these limits; this server's log says why.")
+        _there(answer)
+
     async def pause(self, container: str, *, paused: bool) -> None:
         """Halts every process of a container, or lets them go on.
 
@@ -138,16 +164,15 @@ class Engine:
                     return
                 await anyio.sleep(POLL_S)
 
-    async def labelled(self, label: str, *, alive: bool = False) -> list[str]:
-        """Lists the ids of the containers that carry a label: all of them, or those that have not ended.
+    async def labelled(self, label: str) -> list[Listed]:
+        """Lists the containers that carry a label, those that have ended, too.
 
         Raises:
             DriverUnavailable: the engine does not answer.
         """
-        filters = {"label": [label]} | ({"status": ["running", "paused"]} if alive else {})
-        query = {"all": "true", "filters": json.dumps(filters)}
+        query = {"all": "true", "filters": json.dumps({"label": [label]})}
         answer = await self._ask("GET", "/containers/json", query=query)
-        return [Created.model_validate(entry).id for entry in _made(answer).json()]
+        return [Listed.model_validate(entry) for entry in _made(answer).json()]
 
     async def has_run_out_of_memory(self, container: str, since: float) -> bool:
         """Tells whether the kernel has killed for memory in a container since a Unix time."""

@@ -24,13 +24,14 @@ from lm_sandbox.sandboxes.drivers.docker.engine import VANISHED, Engine
 from lm_sandbox.sandboxes.drivers.docker.exec_process import Control, ExecProcess
 from lm_sandbox.sandboxes.drivers.docker.pumped import LOST, PumpControl, PumpedProcess
 from lm_sandbox.sandboxes.drivers.docker.unentered import WHY, Unentered
+from lm_sandbox.sandboxes.inside.cgroup_use import Used
 from lm_sandbox.sandboxes.inside.entrance import Left
 from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
 from lm_sandbox.sandboxes.inside.process import Ends, Pipes
 from lm_sandbox.sandboxes.inside.safekeeping import Safekeeping
 from lm_sandbox.sandboxes.inside.tree import COOKIE
-from lm_sandbox.sandboxes.limits import Limit
+from lm_sandbox.sandboxes.limits import Limit, Limits
 from lm_sandbox.sandboxes.process import CommandSpec, Exit
 from lm_sandbox.sandboxes.user import refuse_root
 
@@ -159,6 +160,27 @@ class ExecSandbox(Unentered):
             if self._paused != (paused := state is RunState.PAUSED):
                 await self._engine.pause(self.container, paused=paused)
             self._paused = paused
+
+    @asynccontextmanager
+    async def making_room(self, limits: Limits) -> AsyncIterator[None]:
+        """Halts it while limits are changed, so that what is in use does not grow meanwhile.
+
+        Raises:
+            LimitInUse: it uses more than that.
+        """
+        async with self._pausing, self._doorway.closed():
+            if not self._paused:
+                await self._engine.pause(self.container, paused=True)
+            try:
+                used = await self._engine.used(self.container)
+                Used(max(0, (used.memory_bytes or 0) - used.cached_bytes), used.pids or 0).require_room(
+                    limits
+                )
+                yield
+            finally:
+                if not self._paused:
+                    with anyio.CancelScope(shield=True):
+                        await self._engine.pause(self.container, paused=False)
 
     async def stats(self) -> Stats:
         """Tells what the engine counts; files it does not."""

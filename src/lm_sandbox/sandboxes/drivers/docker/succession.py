@@ -1,9 +1,9 @@
 """What a killed server has left with the engine, for the one that comes after it."""
 
-import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lm_sandbox.errors import SandboxFailed
@@ -12,18 +12,19 @@ from lm_sandbox.sandboxes.drivers.docker.answers import Container, Resources
 from lm_sandbox.sandboxes.drivers.docker.engine import Engine
 from lm_sandbox.sandboxes.drivers.docker.runs import Run, ended_runs, inherited_run, new_run
 from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
+from lm_sandbox.sandboxes.inside.layout import WORKSPACE
 from lm_sandbox.sandboxes.limits import Limits
 
 RUN_LABEL = "lm-sandbox.run"
 SANDBOX_LABEL = "lm-sandbox.sandbox"
-LIMITS_LABEL = "lm-sandbox.limits"
+SIZE = re.compile(r"(?:^|,)size=([0-9]{1,16})(?:,|$)")
 # Before the names of runs, in what the launcher keeps of no sandbox.
 RUN = "run/"
 
 
-def labels(run: str, sandbox: SandboxId, limits: Limits) -> dict[str, str]:
+def labels(run: str, sandbox: SandboxId) -> dict[str, str]:
     """Returns what stands on a container, so that another server knows it again."""
-    return {RUN_LABEL: run, SANDBOX_LABEL: sandbox, LIMITS_LABEL: json.dumps(asdict(limits))}
+    return {RUN_LABEL: run, SANDBOX_LABEL: sandbox}
 
 
 def label_of(run: str) -> str:
@@ -96,10 +97,10 @@ class Succession:
         """
         found = []
         for run in self._inherited:
-            for name in await self._engine.labelled(label_of(run.name)):
-                one = await self._look_at(name, alone=run.name not in self._held)
+            for listed in await self._engine.labelled(label_of(run.name)):
+                one = await self._look_at(listed.id, alone=run.name not in self._held)
                 if one is None:
-                    await self._engine.remove(name)
+                    await self._engine.remove(listed.id)
                 else:
                     found.append(one)
         return found
@@ -114,16 +115,20 @@ class Succession:
             container = await self._engine.inspect(name)
         except SandboxFailed:
             return None
-        told = container.config.labels or {}
-        sandbox, limits = told.get(SANDBOX_LABEL), told.get(LIMITS_LABEL)
+        sandbox = (container.config.labels or {}).get(SANDBOX_LABEL)
+        limits = _limits(container.resources)
         if not (container.state.running and sandbox and limits and container.resources.confined):
             return None
-        spec = SandboxSpec(limits=_limits(container.resources, Limits(**json.loads(limits))))
+        spec = SandboxSpec(limits=limits)
         return Found(SandboxId(sandbox), spec, container, self._kept.pop(sandbox, {}), alone)
 
 
-def _limits(kept: Resources, told: Limits) -> Limits:
-    """Returns the limits as the engine holds them now, which can be others than at first."""
-    memory = kept.memory - told.disk_bytes if kept.memory else told.memory_bytes
-    cpus = kept.cpus / 1e9 if kept.cpus else told.cpus
-    return replace(told, memory_bytes=memory, cpus=cpus, pids=kept.pids or told.pids)
+def _limits(kept: Resources) -> Limits | None:
+    """Returns the limits as the engine holds them; None where it does not."""
+    disk = SIZE.search((kept.tmpfs or {}).get(WORKSPACE, ""))
+    files = [one.hard for one in kept.ulimits or () if one.name == "nofile"]
+    if disk is None or not files:
+        return None
+    size = int(disk[1])
+    cpus = kept.cpus / 1e9 or Limits().cpus
+    return Limits(cpus, kept.memory - size, kept.pids or 0, size, files[0], kept.cpuset)

@@ -7,8 +7,13 @@ from fastapi import APIRouter, Query
 from lm_sandbox.sandboxes.sandbox import Sandbox, SandboxState
 from lm_sandbox.surfaces.deps import Deps, SandboxCaller
 from lm_sandbox.surfaces.errors import route_class
-from lm_sandbox.surfaces.openai.containers.files import put_upload
-from lm_sandbox.surfaces.openai.containers.schemas import ContainerCreate, container_body, container_name
+from lm_sandbox.surfaces.openai.containers.making import make_container
+from lm_sandbox.surfaces.openai.containers.schemas import (
+    NAME_KEY,
+    ContainerCreate,
+    container_body,
+    container_name,
+)
 from lm_sandbox.surfaces.openai.errors import openai_error
 from lm_sandbox.surfaces.openai.paging import After, Limit, Order, list_body
 
@@ -18,12 +23,8 @@ PAGE = 500
 
 @ROUTER.post("")
 async def create_container(body: ContainerCreate, caller: SandboxCaller, deps: Deps) -> dict[str, object]:
-    """Makes a container: a sandbox, with the files that are named."""
-    uploads = [await deps.uploads.find(caller, file_id) for file_id in body.file_ids]
-    sandbox = await deps.sandboxes.create(caller, body.to_container(deps.sandboxes.default_limits()))
-    for upload in uploads:
-        await put_upload(deps, caller, sandbox.id, upload)
-    return container_body(sandbox)
+    """Makes a container: a sandbox, with the files and skills that are named."""
+    return container_body(await make_container(body, {NAME_KEY: body.name}, body.lifetime(), caller, deps))
 
 
 @ROUTER.get("")

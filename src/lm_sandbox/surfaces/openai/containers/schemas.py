@@ -1,15 +1,16 @@
 """What a client may ask of a container, and how one is told."""
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from lm_sandbox.errors import Invalid, NotHonoured
+from lm_sandbox.errors import Invalid
 from lm_sandbox.sandboxes.egress import MOST_RULES, EgressMode, EgressPolicy
 from lm_sandbox.sandboxes.limits import MIB, Limits
 from lm_sandbox.sandboxes.sandbox import Lifetime, NewSandbox, Sandbox, SandboxState
 from lm_sandbox.sandboxes.secrets import MOST_SECRETS, DomainSecret
+from lm_sandbox.surfaces.openai.containers.skills import Skill
 
 GIB = 1024 * MIB
 MEMORY = {"1g": GIB, "4g": 4 * GIB, "16g": 16 * GIB, "64g": 64 * GIB}
@@ -17,6 +18,7 @@ MEMORY = {"1g": GIB, "4g": 4 * GIB, "16g": 16 * GIB, "64g": 64 * GIB}
 NAME_KEY = "container_name"
 MEMORY_KEY = "container_memory_limit"
 MOST_FILES = 64
+MOST_SKILLS = 32
 
 
 class _Open(BaseModel):
@@ -85,17 +87,14 @@ class ContainerSpec(_Open):
     file_ids: list[str] = Field(default_factory=list, max_length=MOST_FILES)
     memory_limit: Literal["1g", "4g", "16g", "64g"] | None = None
     network_policy: NetworkPolicy | None = None
-    skills: list[Any] | None = None
+    skills: list[Skill] = Field(default_factory=list, max_length=MOST_SKILLS)
 
     def to_new(self, default: Limits, metadata: dict[str, str], lifetime: Lifetime) -> NewSandbox:
         """Returns what the service takes.
 
         Raises:
             Invalid: the server gives less memory, a domain is none, or a secret cannot be used.
-            NotHonoured: it has skills.
         """
-        if self.skills:
-            raise NotHonoured("Skills are not supported; send their files by file_ids.", field="skills")
         network = self.network_policy or NetworkDisabled(type="disabled")
         return NewSandbox(
             metadata=metadata | ({MEMORY_KEY: self.memory_limit} if self.memory_limit else {}),
@@ -131,10 +130,9 @@ class ContainerCreate(ContainerSpec):
     name: str = Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f]+$")
     expires_after: ExpiresAfter | None = None
 
-    def to_container(self, default: Limits) -> NewSandbox:
-        """Returns what the service takes; raises as `to_new` does."""
-        idle_s = self.expires_after.minutes * 60.0 if self.expires_after else None
-        return self.to_new(default, {NAME_KEY: self.name}, Lifetime(idle_timeout_s=idle_s))
+    def lifetime(self) -> Lifetime:
+        """Returns how long it is kept."""
+        return Lifetime(idle_timeout_s=self.expires_after.minutes * 60.0 if self.expires_after else None)
 
 
 def container_name(sandbox: Sandbox) -> str:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from lm_sandbox.errors import Invalid, NotHonoured
 from lm_sandbox.models.chat import ChatMessage, Image, Role, ToolCall
+from lm_sandbox.surfaces.openai.responses.compacted import summary_in
 from lm_sandbox.surfaces.openai.responses.input_items import (
     ApprovalRequestItem,
     ApprovalResponseItem,
+    CompactionItem,
     FunctionCallItem,
     FunctionOutputItem,
     Item,
@@ -20,6 +22,7 @@ from lm_sandbox.surfaces.openai.responses.input_items import (
 INTERRUPTED = "[the command was interrupted]"
 REFUSED = "[the user did not allow this command]"
 PICTURES = "data:image/"
+EARLIER = "[what was said and done before]\n{summary}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,9 @@ class _Reader:
             self._output(item.call_id, "\n".join(output.told for output in item.output), field)
         elif isinstance(item, ApprovalResponseItem):
             self._answer(item, field)
+        elif isinstance(item, CompactionItem):
+            summary = summary_in(item.encrypted_content, field)
+            self._message(MessageItem(role="user", content=EARLIER.format(summary=summary)), field)
         else:
             self._called(item)
 

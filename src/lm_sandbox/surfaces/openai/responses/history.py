@@ -1,20 +1,20 @@
-"""Stored responses: what a response goes on from, and how its own record is written."""
+"""What a response goes on from: the stored responses before it, or a conversation."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from lm_sandbox.agent.run_store import RunHead, RunRecord, RunStore
+from lm_sandbox.agent.conversation_store import ConversationStore, KeptItem
+from lm_sandbox.agent.request import Shell
+from lm_sandbox.agent.run_store import RunStore
 from lm_sandbox.errors import Conflict
 from lm_sandbox.identity.principals import Principal
-from lm_sandbox.surfaces.openai.responses.draft import RUNNING, Body, Draft, Status
 from lm_sandbox.surfaces.openai.responses.input_items import ITEMS, Item
-from lm_sandbox.surfaces.openai.responses.items import new_id
+from lm_sandbox.surfaces.runs.draft import RUNNING, Body, Draft
+from lm_sandbox.surfaces.runs.record import response_body
 
 LONGEST_CHAIN = 1000
-PREFIXES = {"message": "msg", "function_call_output": "fco", "shell_call_output": "sho"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,41 +51,39 @@ async def read_history(runs: RunStore, caller: Principal, response_id: str | Non
     return History(ITEMS.validate_python([item for link in reversed(links) for item in link]), sandbox_id)
 
 
-def new_record(draft: Draft, owner: str, sandbox_id: str | None) -> RunRecord:
-    """Describes a response as it is now."""
-    return RunRecord(
-        id=draft.id,
-        owner=owner,
-        created_at=datetime.now(UTC),
-        document=json.dumps(draft.body()),
-        inputs=json.dumps({"items": _named(draft), "sandbox_id": sandbox_id}),
-    )
+async def read_kept(kept: ConversationStore, caller: Principal, conversation_id: str) -> History:
+    """Returns what is in a conversation.
+
+    Raises:
+        NotFound: it is not there.
+    """
+    sandbox_id = (await kept.find(caller, conversation_id)).sandbox_id
+    items = [json.loads(item.document) for item in await kept.items(caller, conversation_id)]
+    return History(ITEMS.validate_python(items), sandbox_id)
 
 
-def response_body(record: RunHead) -> Body:
-    """Reads a stored response; one whose server died has failed."""
-    body: Body = json.loads(record.document)
-    if not record.running and body["status"] in {status.value for status in RUNNING}:
-        body["status"] = Status.FAILED.value
-        body["error"] = {"code": "server_error", "message": "The server was stopped during this response."}
-    return body
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """A conversation that a response goes on with: what came in and what came of it is added to it."""
+
+    kept: ConversationStore
+    caller: Principal
+    conversation_id: str
+    shell: Shell | None
+
+    async def __call__(self, draft: Draft) -> None:
+        """Takes a response that has ended by itself.
+
+        Raises:
+            NotFound: the conversation was deleted meanwhile.
+            Conflict: it is full.
+        """
+        items = [*draft.asked.input, *draft.writer.output]
+        await self.kept.append(self.caller, self.conversation_id, kept_items(items))
+        if self.shell is not None and self.shell.sandbox_id:
+            await self.kept.settle(self.conversation_id, self.shell.sandbox_id)
 
 
-def input_items(record: RunRecord) -> list[Body]:
-    """Returns the input of a stored response."""
-    stored: list[Body] = json.loads(record.inputs)["items"]
-    return stored
-
-
-def _named(draft: Draft) -> list[Body]:
-    """Writes the input items, each with an id."""
-    return [_named_item(item.model_dump(exclude_none=True)) for item in draft.request.items()]
-
-
-def _named_item(item: Body) -> Body:
-    if item["type"] == "message" and isinstance(item["content"], str):
-        kind = "output_text" if item["role"] == "assistant" else "input_text"
-        item = {**item, "content": [{"type": kind, "text": item["content"]}]}
-    if "id" in item:
-        return item
-    return {"id": new_id(PREFIXES.get(str(item["type"]), "item")), "status": "completed", **item}
+def kept_items(items: Sequence[Body]) -> list[KeptItem]:
+    """Writes named items as a conversation keeps them."""
+    return [KeptItem(str(item["id"]), json.dumps(item)) for item in items]

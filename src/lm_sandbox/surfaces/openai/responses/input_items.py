@@ -129,6 +129,13 @@ class ApprovalResponseItem(_Open):
     reason: str | None = None
 
 
+class CompactionItem(_Open):
+    """What stands for an earlier part of the conversation."""
+
+    type: Literal["compaction"]
+    encrypted_content: str
+
+
 class OtherItem(_Open):
     """An item of a tool that does not run here; the model is not shown it."""
 
@@ -150,6 +157,7 @@ _KNOWN = frozenset(
         "reasoning",
         "mcp_approval_request",
         "mcp_approval_response",
+        "compaction",
     }
 )
 
@@ -162,6 +170,7 @@ Item = Annotated[
     | Annotated[ReasoningItem, Tag("reasoning")]
     | Annotated[ApprovalRequestItem, Tag("mcp_approval_request")]
     | Annotated[ApprovalResponseItem, Tag("mcp_approval_response")]
+    | Annotated[CompactionItem, Tag("compaction")]
     | Annotated[OtherItem, Tag("other")],
     Discriminator(_kind),
 ]

@@ -12,11 +12,13 @@ from lm_sandbox.surfaces.deps import Deps, ModelCaller
 from lm_sandbox.surfaces.errors import route_class
 from lm_sandbox.surfaces.openai.errors import openai_error
 from lm_sandbox.surfaces.openai.paging import After, Limit, Order, list_body
-from lm_sandbox.surfaces.openai.responses.draft import Body, result_of
-from lm_sandbox.surfaces.openai.responses.history import input_items, response_body
-from lm_sandbox.surfaces.openai.responses.making import prepare
-from lm_sandbox.surfaces.openai.responses.schemas import ResponseCreate
+from lm_sandbox.surfaces.openai.responses.compaction import compact
+from lm_sandbox.surfaces.openai.responses.preparing import count_tokens, prepare
+from lm_sandbox.surfaces.openai.responses.schemas import ResponseCreate, TokenCount
+from lm_sandbox.surfaces.runs.draft import Body, result_of
+from lm_sandbox.surfaces.runs.record import input_items, response_body
 from lm_sandbox.surfaces.streams import EventStream, Write, while_connected
+from lm_sandbox.surfaces.unforced import unforced_headers
 
 ROUTER = APIRouter(prefix="/v1/responses", tags=["openai"], route_class=route_class(openai_error))
 TOOLS_LEFT_OUT = "x-lm-sandbox-tools-left-out"
@@ -48,8 +50,29 @@ async def create_response(
     else:
         await while_connected(request, making.make)
         result_of(making.draft)
-        answer = JSONResponse(making.draft.body())
+        told = unforced_headers(unforced=making.draft.unforced)
+        answer = JSONResponse(making.draft.body(), headers=told)
     return _with_left_out(answer, body)
+
+
+@ROUTER.post("/input_tokens")
+async def count_input_tokens(
+    body: TokenCount, request: Request, caller: ModelCaller, deps: Deps
+) -> dict[str, object]:
+    """Counts what a response would begin with, by the model's own template and tokenizer."""
+    if not body.model:
+        default = await deps.models.default()
+        body.model = f"{default.engine}/{default.name}"
+    tokens = await while_connected(request, lambda: count_tokens(body, caller, deps))
+    return {"object": "response.input_tokens", "input_tokens": tokens}
+
+
+@ROUTER.post("/compact")
+async def compact_conversation(
+    body: ResponseCreate, request: Request, caller: ModelCaller, deps: Deps
+) -> Body:
+    """Makes a conversation short: the user's messages, and a summary by the model of all the rest."""
+    return await while_connected(request, lambda: compact(body, caller, deps))
 
 
 @ROUTER.get("")

@@ -4,15 +4,23 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lm_sandbox.errors import NotHonoured
+from lm_sandbox.errors import Invalid, NotHonoured
 from lm_sandbox.models.chat import ChatMessage
 from lm_sandbox.surfaces.openai.responses.input_items import Item, MessageItem, OtherItem
 from lm_sandbox.surfaces.openai.responses.tools import OtherTool, Tool, ToolChoice
+from lm_sandbox.surfaces.runs.draft import Asked
+from lm_sandbox.surfaces.runs.items import named_item
 
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
     Field(max_length=16),
 ]
+
+
+class ConversationNamed(BaseModel):
+    """A conversation, by its id."""
+
+    id: str
 
 
 class ResponseCreate(BaseModel):
@@ -37,7 +45,7 @@ class ResponseCreate(BaseModel):
     max_tool_calls: int | None = Field(None, gt=0)
     metadata: Metadata | None = None
     previous_response_id: str | None = None
-    conversation: Any = None
+    conversation: str | ConversationNamed | None = None
     prompt: Any = None
     moderation: Any = None
     top_logprobs: int | None = None
@@ -52,15 +60,51 @@ class ResponseCreate(BaseModel):
         """Whether it is kept."""
         return self.store is not False
 
+    def asked(self) -> Asked:
+        """Returns what is kept of it."""
+        choice = self.tool_choice
+        told = {
+            "instructions": self.instructions,
+            "previous_response_id": self.previous_response_id,
+            "conversation": None if self.conversation_id is None else {"id": self.conversation_id},
+            "tools": [tool.model_dump(exclude_unset=True) for tool in self.tools],
+            "tool_choice": choice if isinstance(choice, str) else choice.model_dump(exclude_unset=True),
+            "parallel_tool_calls": self.parallel_tool_calls,
+            "truncation": self.truncation,
+            "text": self.text,
+            "top_p": self.top_p,
+            "temperature": self.temperature,
+            "reasoning": {"effort": None, "summary": None, **(self.reasoning or {})},
+            "max_output_tokens": self.max_output_tokens,
+            "max_tool_calls": self.max_tool_calls,
+            "metadata": self.metadata,
+            "safety_identifier": self.safety_identifier,
+            "prompt_cache_key": self.prompt_cache_key,
+        }
+        return Asked(
+            model=self.model,
+            input=[named_item(item.model_dump(exclude_none=True)) for item in self.items()],
+            fields={name: value for name, value in told.items() if value is not None},
+            stored=self.stored,
+            background=bool(self.background),
+        )
+
     def items(self) -> list[Item]:
         """Returns the input as items."""
         if isinstance(self.input, str):
             return [MessageItem(role="user", content=self.input)]
         return self.input
 
-    def opening(self) -> list[ChatMessage]:
-        """Returns the instructions as the conversation's first message, where there are any."""
-        return [ChatMessage("system", self.instructions)] if self.instructions else []
+    def opening(self, more: str = "") -> list[ChatMessage]:
+        """Returns the instructions, and more of them, as the first message, where there are any."""
+        instructions = "\n\n".join(text for text in (self.instructions, more) if text)
+        return [ChatMessage("system", instructions)] if instructions else []
+
+    @property
+    def conversation_id(self) -> str | None:
+        """Names the conversation that it goes on with."""
+        named = self.conversation
+        return named.id if isinstance(named, ConversationNamed) else named
 
     def left_out(self) -> list[str]:
         """Names the types of tools and items that the model is not told of."""
@@ -87,9 +131,9 @@ class ResponseCreate(BaseModel):
 
         Raises:
             NotHonoured: names the field.
+            Invalid: two fields exclude each other.
         """
         refused = {
-            "conversation": (self.conversation, "send previous_response_id or the whole input instead"),
             "prompt": (self.prompt, "send its text as instructions instead"),
             "moderation": (self.moderation, "no model here moderates"),
             "top_logprobs": (self.top_logprobs, "use /v1/chat/completions for log probabilities"),
@@ -97,6 +141,8 @@ class ResponseCreate(BaseModel):
         for name, (value, instead) in refused.items():
             if value:
                 raise NotHonoured(f"{name} is not supported; {instead}.", field=name)
+        if self.conversation is not None and self.previous_response_id is not None:
+            raise Invalid("conversation and previous_response_id exclude each other.", field="conversation")
         if self.background and not self.stored:
             raise NotHonoured("background needs store; leave 'store' out or true.", field="store")
 
@@ -111,3 +157,9 @@ class ResponseCreate(BaseModel):
             schema = {key: wanted[key] for key in ("name", "schema", "strict") if key in wanted}
             return {"type": "json_schema", "json_schema": schema}
         raise NotHonoured(f"text.format.type {kind!r} is not supported.", field="text.format.type")
+
+
+class TokenCount(ResponseCreate):
+    """A response that is only measured; without a model, for the default one."""
+
+    model: str = Field("", max_length=256)

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from lm_sandbox.agent.request import Consent
 from lm_sandbox.agent.tools import BASH
 from lm_sandbox.errors import Invalid
-from lm_sandbox.surfaces.openai.containers.schemas import ContainerSpec
+from lm_sandbox.surfaces.openai.containers.schemas import MOST_SKILLS, ContainerSpec
+from lm_sandbox.surfaces.openai.containers.skills import LocalSkill
 
 FunctionSpec = dict[str, object]
 
@@ -33,6 +34,7 @@ class Local(_Open):
     """The client runs the commands itself."""
 
     type: Literal["local"]
+    skills: list[LocalSkill] = Field(default_factory=list, max_length=MOST_SKILLS)
 
 
 Environment = Annotated[ContainerAuto | ContainerReference | Local, Field(discriminator="type")]

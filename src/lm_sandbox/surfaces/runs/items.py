@@ -7,6 +7,7 @@ from lm_sandbox.sandboxes.commands import CommandResult
 
 Item = dict[str, object]
 
+PREFIXES = {"message": "msg", "function_call_output": "fco", "shell_call_output": "sho"}
 SIGNAL_EXIT = 137  # What a shell reports for SIGKILL; the API knows no signals.
 
 
@@ -117,3 +118,13 @@ def output_content(result: CommandResult) -> Item:
 def new_id(prefix: str) -> str:
     """Makes an id."""
     return f"{prefix}_{token_hex(16)}"
+
+
+def named_item(item: Item) -> Item:
+    """Writes an input item with an id, and a message with parts."""
+    if item["type"] == "message" and isinstance(item["content"], str):
+        part: Item = {"type": "input_text", "text": item["content"]}
+        item = {**item, "content": [text_part(item["content"]) if item["role"] == "assistant" else part]}
+    if "id" in item:
+        return item
+    return {"id": new_id(PREFIXES.get(str(item["type"]), "item")), "status": "completed", **item}

@@ -17,8 +17,8 @@ from lm_sandbox.agent.events import (
 )
 from lm_sandbox.agent.request import Consent
 from lm_sandbox.sandboxes.output import Stream
-from lm_sandbox.surfaces.openai.responses import items
-from lm_sandbox.surfaces.openai.responses.items import Item
+from lm_sandbox.surfaces.runs import items
+from lm_sandbox.surfaces.runs.items import Item
 
 StreamEvent = dict[str, object]
 

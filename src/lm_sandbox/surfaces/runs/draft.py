@@ -1,14 +1,16 @@
 """A response while it is made: its status and its body, with every field that clients expect."""
 
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from lm_sandbox.agent.events import EndReason, RunResult
 from lm_sandbox.models.chat import Usage
 from lm_sandbox.surfaces.errors import Failure, failure_of
-from lm_sandbox.surfaces.openai.responses import items
-from lm_sandbox.surfaces.openai.responses.schemas import ResponseCreate
-from lm_sandbox.surfaces.openai.responses.writer import ItemWriter
+from lm_sandbox.surfaces.runs import items
+from lm_sandbox.surfaces.runs.writer import ItemWriter
+from lm_sandbox.surfaces.unforced import UNFORCED
 
 Body = dict[str, object]
 BUSY = 429
@@ -27,26 +29,69 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+# Clients expect every field to be there.
+USUAL: Mapping[str, object] = {
+    "instructions": None,
+    "previous_response_id": None,
+    "conversation": None,
+    "tools": [],
+    "tool_choice": "auto",
+    "parallel_tool_calls": True,
+    "truncation": "disabled",
+    "text": {"format": {"type": "text"}},
+    "top_p": 1.0,
+    "temperature": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "top_logprobs": 0,
+    "reasoning": {"effort": None, "summary": None},
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "service_tier": "default",
+    "metadata": {},
+    "safety_identifier": None,
+    "prompt_cache_key": None,
+}
 RUNNING = frozenset({Status.QUEUED, Status.IN_PROGRESS})
-WHOLE = frozenset({EndReason.ANSWERED, EndReason.CALLERS_TURN})
+WHOLE = frozenset({EndReason.ANSWERED, EndReason.CALLERS_TURN, EndReason.HEARD_ENOUGH})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is kept of a request.
+
+    Attributes:
+        model: By the name that the client used.
+        input: What the run starts from, as input items, each with its id.
+        fields: Those of a response that come from its request, where they are not the usual ones.
+        stored: Whether the run is kept.
+        background: Whether it goes on without its client.
+    """
+
+    model: str
+    input: Sequence[Body] = ()
+    fields: Mapping[str, object] = field(default_factory=dict)
+    stored: bool = True
+    background: bool = False
 
 
 class Draft:
     """One response.
 
     Args:
-        request: What was asked for.
+        asked: What was asked for.
+        response_id: Its name, where it has one already.
 
     Attributes:
         error: Why it has failed, if it has.
         result: How its run ended by itself, if it did.
     """
 
-    def __init__(self, request: ResponseCreate) -> None:
-        self.id = items.new_id("resp")
-        self.request = request
+    def __init__(self, asked: Asked, response_id: str | None = None) -> None:
+        self.id = response_id or new_response_id()
+        self.asked = asked
         self.writer = ItemWriter()
-        self.status = Status.QUEUED if request.background else Status.IN_PROGRESS
+        self.status = Status.QUEUED if asked.background else Status.IN_PROGRESS
         self.error: Exception | None = None
         self._created_at = time.time()
         self._ended_at: float | None = None
@@ -78,8 +123,9 @@ class Draft:
 
     def body(self) -> Body:
         """Writes the response as it is now."""
-        request = self.request
         return {
+            **USUAL,
+            **self.asked.fields,
             "id": self.id,
             "object": "response",
             "created_at": int(self._created_at),
@@ -87,35 +133,18 @@ class Draft:
             "status": self.status.value,
             "incomplete_details": self._incomplete(),
             "error": self._error(),
-            "model": request.model,
-            "instructions": request.instructions,
+            "model": self.asked.model,
             "output": list(self.writer.output),
-            "previous_response_id": request.previous_response_id,
-            "tools": [tool.model_dump(exclude_unset=True) for tool in request.tools],
-            "tool_choice": self._tool_choice(),
-            "parallel_tool_calls": request.parallel_tool_calls is not False,
-            "truncation": request.truncation or "disabled",
-            "text": request.text or {"format": {"type": "text"}},
-            "top_p": 1.0 if request.top_p is None else request.top_p,
-            "temperature": 1.0 if request.temperature is None else request.temperature,
-            "presence_penalty": 0.0,
-            "frequency_penalty": 0.0,
-            "top_logprobs": 0,
-            "reasoning": {"effort": None, "summary": None, **(request.reasoning or {})},
-            "usage": _usage(self.result.usage) if self.result else None,
-            "max_output_tokens": request.max_output_tokens,
-            "max_tool_calls": request.max_tool_calls,
-            "store": request.stored,
-            "background": bool(request.background),
-            "service_tier": "default",
-            "metadata": request.metadata or {},
-            "safety_identifier": request.safety_identifier,
-            "prompt_cache_key": request.prompt_cache_key,
+            "usage": usage_body(self.result.usage) if self.result else None,
+            "store": self.asked.stored,
+            "background": self.asked.background,
+            **(UNFORCED if self.unforced else {}),
         }
 
-    def _tool_choice(self) -> object:
-        choice = self.request.tool_choice
-        return choice if isinstance(choice, str) else choice.model_dump(exclude_unset=True)
+    @property
+    def unforced(self) -> bool:
+        """Whether a tool had to be called, and nothing could make the model do it."""
+        return self.result is not None and self.result.unforced
 
     def _incomplete(self) -> dict[str, str] | None:
         if self.status is not Status.INCOMPLETE or self.result is None:
@@ -131,6 +160,11 @@ class Draft:
         return {"code": code, "message": self._failure.message}
 
 
+def new_response_id() -> str:
+    """Makes a name for a response."""
+    return items.new_id("resp")
+
+
 def result_of(draft: Draft) -> RunResult:
     """Returns how the run of a response ended.
 
@@ -144,7 +178,8 @@ def result_of(draft: Draft) -> RunResult:
     return draft.result
 
 
-def _usage(usage: Usage) -> Body:
+def usage_body(usage: Usage) -> Body:
+    """Writes what a run took."""
     return {
         "input_tokens": usage.prompt_tokens,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},

@@ -17,11 +17,13 @@ class FairQueue:
     Args:
         at_once: How many are in.
         longest: How many wait at most.
+        what: What they wait for, as messages call it.
     """
 
-    def __init__(self, at_once: int, longest: int) -> None:
+    def __init__(self, at_once: int, longest: int, what: str = "this model") -> None:
         self._free = at_once
         self._longest = longest
+        self._what = what
         self._waiting: OrderedDict[str, deque[anyio.Event]] = OrderedDict()
         self.length = 0
 
@@ -44,7 +46,7 @@ class FairQueue:
     async def _wait(self, caller: str) -> None:
         if self.length >= self._longest:
             raise NoCapacity(
-                f"{self.length} requests wait for this model already; try again in a moment.",
+                f"{self.length} requests wait for {self._what} already; try again in a moment.",
                 retry_after_s=RETRY_AFTER_S,
             )
         called = anyio.Event()

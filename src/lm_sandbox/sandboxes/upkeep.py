@@ -1,0 +1,82 @@
+"""What is done for sandboxes without anybody asking: those of a killed server go on, idle ones end."""
+
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import anyio
+from anyio.abc import TaskGroup
+
+from lm_sandbox.errors import LmSandboxError
+from lm_sandbox.sandboxes.changing import set_egress
+from lm_sandbox.sandboxes.command_work import CommandWork
+from lm_sandbox.sandboxes.fleet import Fleet
+from lm_sandbox.sandboxes.making import Making
+from lm_sandbox.sandboxes.sandbox import SandboxState
+from lm_sandbox.sandboxes.sandbox_store import SandboxRecord
+from lm_sandbox.sandboxes.survivors import Survivor, note_ended, survivors
+
+REAP_S = 5.0
+
+
+class Upkeep:
+    """Keeps a fleet in order.
+
+    Attributes:
+        survivors: The sandboxes that an earlier server has left.
+
+    Args:
+        fleet: What is kept.
+        making: Removes what is over.
+        work: Goes on with commands of a killed server.
+        spool: A folder for long outputs.
+    """
+
+    def __init__(self, fleet: Fleet, making: Making, work: CommandWork, spool: Path) -> None:
+        self._fleet = fleet
+        self._making = making
+        self._work = work
+        self._spool = spool
+        self.survivors: list[Survivor] = []
+
+    async def recover(self, tasks: TaskGroup) -> None:
+        """Takes over what a killed server has left, and removes what nobody knows.
+
+        Raises:
+            DriverUnavailable: the host refused.
+        """
+        fleet = self._fleet
+        self.survivors = await survivors(fleet.driver, fleet.records, fleet.registry, self._spool, tasks)
+        for found in self.survivors:
+            for command in found.running:
+                self._work.watch(found.sandbox, command, ExitStack())
+            if found.left is not None:
+                # It has them: no model may take them, which is the case as none is loaded yet.
+                with suppress(LmSandboxError):
+                    await fleet.gpus.take(found.sandbox.gpus)
+                with suppress(LmSandboxError):
+                    await set_egress(fleet.networks, found.owner, found.sandbox, found.egress)
+
+    async def reap(self) -> None:
+        """Deletes the sandboxes whose time is over, and marks those as failed that have died."""
+        fleet = self._fleet
+        await note_ended(fleet.driver, fleet.records, fleet.registry)
+        now = fleet.clock()
+        for sandbox in fleet.registry:
+            await fleet.shares.charge_seconds(sandbox.owner, sandbox.take_seconds(now))
+            if sandbox.state is not SandboxState.CREATING and sandbox.is_over(now):
+                await self._making.remove(sandbox, "its time was over")
+            elif sandbox.recorded != sandbox.used:
+                sandbox.recorded = sandbox.used
+                await fleet.records.change(SandboxRecord.of(sandbox))
+
+    async def reap_for_ever(self) -> None:
+        """Does so every few seconds."""
+        while True:
+            await anyio.sleep(REAP_S)
+            await self.reap()
+
+    async def close_books(self) -> None:
+        """Lets go of every sandbox of a server that ends, which takes them with it."""
+        for sandbox in self._fleet.registry:
+            await sandbox.close_books()
+            await self._fleet.records.remove(sandbox.id)
