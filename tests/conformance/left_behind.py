@@ -98,9 +98,8 @@ SCENES: dict[str, Callable[[SandboxDriver, Marks], Awaitable[None]]] = {
 }
 
 
-async def main(  # noqa: PLR0913 - its arguments are the command line
-    name: str, folder: str, engine: str, seconds: str, scene: str, mark: str
-) -> None:
+async def main(*arguments: str) -> None:
+    name, folder, engine, seconds, scene, mark = arguments
     driver = driver_of(name, Path(folder), Path(engine) if engine else None, float(seconds))
     async with driver:
         await driver.create(BOX, SPEC)

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Self
 
 import anyio
-from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
+from anyio.abc import ByteSendStream, TaskGroup
 
 from lm_sandbox.errors import SandboxFailed
 from lm_sandbox.sandboxes.limits import Limit
@@ -212,7 +212,7 @@ class _Execution:
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return  # The program ended or closed its input without reading all of it.
 
-    async def _read(self, stream: Stream, source: ByteReceiveStream) -> None:
+    async def _read(self, stream: Stream, source: OutputStream) -> None:
         left_after_end = PIPE_BYTES
         while left_after_end > 0:
             data = await self._receive(stream, source)
@@ -221,14 +221,18 @@ class _Execution:
             await self._take(stream, data)
             left_after_end -= len(data) if self._ended else 0
 
-    async def _receive(self, stream: Stream, source: ByteReceiveStream) -> bytes:
+    async def _receive(self, stream: Stream, source: OutputStream) -> bytes:
         with anyio.CancelScope(deadline=self._drained_at()) as scope:
             self._receives[stream] = scope
             try:
                 return await source.receive(READ_BYTES)
             except (anyio.EndOfStream, anyio.ClosedResourceError):
                 return b""
-        return b""
+        # The time to wait is over, but what is there was written in time, however busy this machine is.
+        try:
+            return await source.receive_there(READ_BYTES)
+        except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
+            return b""
 
     async def _take(self, stream: Stream, data: bytes) -> None:
         if Limit.OUTPUT in self._limits:

@@ -63,6 +63,10 @@ class OutputStream(ByteReceiveStream):
             anyio.ClosedResourceError: this end was closed.
         """
 
+    async def receive_there(self, max_bytes: int = 65536) -> bytes:
+        """Returns what is there already, by the same way as `receive`; raises as `receive_nowait` does."""
+        return self.receive_nowait(max_bytes)
+
 
 class MovableStream(OutputStream):
     """What a program writes, where it can go to a file without passing through this process."""
