@@ -22,7 +22,7 @@ from lm_sandbox.telemetry.places import Place
 FIRST_SERVER_ERROR = 500
 NANOSECONDS_IN_S, NANOSECONDS_IN_MS = 1_000_000_000, 1_000_000
 OPERATIONS = {"chat": "chat", "embedding": "embeddings"}
-FINE = frozenset({"ok", "answered", "callers_turn", "proposed"})
+FINE = frozenset({"ok", "answered", "callers_turn", "heard_enough", "proposed"})
 # These are their span themselves; what else happens has one within it.
 OWNERS = (RequestEnded, RunEnded, ToolCalled)
 
