@@ -1,5 +1,6 @@
 """What is done for sandboxes without anybody asking: those of a killed server go on, idle ones end."""
 
+import logging
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from lm_sandbox.sandboxes.sandbox import SandboxState
 from lm_sandbox.sandboxes.sandbox_store import SandboxRecord
 from lm_sandbox.sandboxes.survivors import Survivor, note_ended, survivors
 
+LOG = logging.getLogger(__name__)
 REAP_S = 5.0
 
 
@@ -70,10 +72,13 @@ class Upkeep:
                 await fleet.records.change(SandboxRecord.of(sandbox))
 
     async def reap_for_ever(self) -> None:
-        """Does so every few seconds."""
+        """Does so every few seconds, whatever goes wrong in between."""
         while True:
             await anyio.sleep(REAP_S)
-            await self.reap()
+            try:
+                await self.reap()
+            except Exception:  # What a full disk or an engine refuses now may go well the next time.
+                LOG.exception("Looking after the sandboxes failed.")
 
     async def close_books(self) -> None:
         """Lets go of every sandbox of a server that ends, which takes them with it."""
