@@ -22,7 +22,8 @@ from nano.recording import record
 from nano.safety import changes
 from nano.scenario import Scenario, Step
 
-FREE_HAND = Path(__file__).with_name("free_hand.jsonl")
+LOOKED_AT = Path(__file__).with_name("free_hand_dev.jsonl")
+NEVER_LOOKED_AT = Path(__file__).with_name("free_hand.jsonl")
 TOOL = {
     "type": "function",
     "function": {
@@ -35,6 +36,7 @@ TOOL = {
         },
     },
 }
+MOST_STEPS = 3
 Message = dict[str, Any]
 
 
@@ -197,30 +199,51 @@ def measure_read_safety(model: Model, count: int) -> Score:
     return score
 
 
-def measure_free_hand(model: Model) -> Score:
+def measure_free_hand(model: Model, path: Path) -> Score:
+    """Lets the model work on each request as the tool loop does, and compares all it ran with what is accepted."""
     score = Score()
-    for line in FREE_HAND.read_text().splitlines():
+    for line in path.read_text().splitlines():
         row = json.loads(line)
-        command, said = model.say([user(row["prompt"])])
+        commands, said = _work(model, row)
+        command = "\n".join(commands)
         if not row["accept"]:
-            score.add(command is None, f"{row['prompt']!r}: {command!r}")
+            score.add(not commands, f"{row['prompt']!r}: {command!r}")
         else:
-            right = command in row["accept"] or (command is not None and _behaves_alike(command, row))
+            right = command in row["accept"] or (bool(commands) and _behaves_alike(command, row))
             score.add(right, f"[{row['kind']}] {row['prompt']!r}: {command or said!r}")
     return score
 
 
+def _work(model: Model, row: Message) -> tuple[list[str], str]:
+    """Returns the commands it runs one after the other in a fresh sandbox, and what it says then."""
+    messages = [user(row["prompt"])]
+    commands: list[str] = []
+    while len(commands) < MOST_STEPS:
+        command, said = model.say(messages)
+        if command is None:
+            return commands, said
+        commands.append(command)
+        told = _results([[*row["setup"], *commands]])[0][-1]
+        messages += called(command, told)
+    return commands, ""
+
+
+def _results(jobs: list[list[str]]) -> list[list[str]]:
+    """Runs command lines, each job in a folder of its own in one fresh sandbox, and returns what each line gives."""
+    dialogues = [Dialogue((Turn("", tuple(Step(line, str) for line in lines), ""),), {}) for lines in jobs]
+    with tempfile.TemporaryDirectory() as folder:
+        return record(dialogues, f"{folder}/jobs")
+
+
 def _behaves_alike(command: str, row: Message) -> bool:
     """Whether it gives the same output and files as an accepted command."""
-
-    def run(one: str) -> list[str]:
-        lines = [*row["setup"], one, "find . -type f -exec sha256sum {} + | sort", "find . | sort"]
-        steps = tuple(Step(line, str) for line in lines)
-        with tempfile.TemporaryDirectory() as folder:
-            return record([Dialogue((Turn("", steps, ""),), {})], f"{folder}/jobs")[0][len(row["setup"]) :]
-
-    mine = run(command)
-    return any(run(accepted) == mine for accepted in row["accept"])
+    look = ["find . -type f -exec sha256sum {} + | sort", "find . | sort"]
+    jobs = [[*row["setup"], one, *look] for one in (command, *row["accept"])]
+    shared = any(outside in line for job in jobs for line in job for outside in ("/tmp", "~", "$HOME"))
+    # What lies outside the folder would be seen by the next job, so that needs a sandbox for each.
+    told = [_results([job])[0] for job in jobs] if shared else _results(jobs)
+    mine, *accepted = (result[len(row["setup"]) :] for result in told)
+    return mine in accepted
 
 
 def main() -> None:
@@ -248,8 +271,8 @@ def main() -> None:
         measure_no_shell(model, requests(options.count // 6, unseen_phrase=False, seed=13)),
     )
     run("reads that stay reads", measure_read_safety(model, options.count))
-    if FREE_HAND.exists():
-        run("free-hand phrases", measure_free_hand(model))
+    run("free-hand phrases, first set", measure_free_hand(model, LOOKED_AT))
+    run("free-hand phrases, second set", measure_free_hand(model, NEVER_LOOKED_AT))
     report(scores, model, as_json=options.json, misses=options.misses)
 
 

@@ -21,10 +21,10 @@ class Shape:
     """
 
     vocab: int
-    width: int = 192
-    layers: int = 5
+    width: int = 160
+    layers: int = 4
     heads: int = 4
-    hidden: int = 512
+    hidden: int = 448
     context: int = 4096
 
 
@@ -70,7 +70,8 @@ class Block(nn.Module):
         self.ffn_up = nn.Linear(width, hidden, bias=False)
         self.ffn_down = nn.Linear(hidden, width, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, places: Tensor | None = None) -> Tensor:
+        """Works on all places; what follows the attention only on some, as a flat list, where they are given."""
         batch, length, width = x.shape
         h = self.attn_norm(x)
         q, k, v = (
@@ -78,7 +79,10 @@ class Block(nn.Module):
             for part in (self.attn_q, self.attn_k, self.attn_v)
         )
         mixed = attend(rotate(q, cos, sin), rotate(k, cos, sin), v)
-        x = x + self.attn_output(mixed.transpose(1, 2).reshape(batch, length, width))
+        mixed = mixed.transpose(1, 2).reshape(batch, length, width)
+        if places is not None:
+            x, mixed = x[places], mixed[places]
+        x = x + self.attn_output(mixed)
         h = self.ffn_norm(x)
         out: Tensor = x + self.ffn_down(functional.silu(self.ffn_gate(h)) * self.ffn_up(h))
         return out
@@ -108,6 +112,7 @@ class Nano(nn.Module):
     def forward(self, tokens: Tensor, places: Tensor) -> Tensor:
         length = tokens.shape[1]
         x = self.token_embd(tokens)
-        for block in self.blk:
-            x = block(x, self.cos[:length], self.sin[:length])
-        return functional.linear(self.output_norm(x[places]), self.token_embd.weight)
+        last = len(self.blk) - 1
+        for number, block in enumerate(self.blk):
+            x = block(x, self.cos[:length], self.sin[:length], places if number == last else None)
+        return functional.linear(self.output_norm(x), self.token_embd.weight)

@@ -33,8 +33,11 @@ SYSTEM_DIRS = (
     "/", "/etc", "/tmp", "/usr", "/usr/bin", "/usr/share", "/var", "/home", "/proc", "/dev", "/usr/lib",
     "/usr/local", "/usr/local/bin", "/var/log", "/workspace", "/bin", "/sys", "/root", "~", "..", "/opt",
 )  # fmt: skip
-KIN = 0.15
-KIN_NAMES = ("{}_backup", "{}_old", "{}2", "new_{}", "{}-copy", "old_{}", "{}.bak", "{}_new", "my_{}", "{}1")
+KIN = 0.25
+KIN_NAMES = (
+    "{}", "{}", "{}_backup", "{}_old", "{}2", "new_{}", "{}-copy", "old_{}", "{}-bak", "{}_new", "my_{}", "{}1", "the_{}", "{}s",
+    "{}_2025", "{}_final", "{}_v2", "backup_{}",
+)  # fmt: skip
 _ONSETS = _LISTS["onsets"]
 _VOWELS = _LISTS["vowels"]
 _CODAS = ["", "", "", "n", "r", "s", "t", "l", "m", "x", "ck", "nd", "rt", "z", "p"]
@@ -98,9 +101,9 @@ class Names:
         rng = self.rng
         stem = self._draw_word()
         while rng.random() < 0.15:
-            stem += rng.choice("_-_-.") + self._draw_word()
+            stem += rng.choice("_-") + self._draw_word()
         if rng.random() < 0.13:
-            stem += rng.choice(["", "_", "-"]) + str(rng.randint(0, 2030))
+            stem += rng.choice(["", "", "_", "-"]) + str(rng.randint(0, rng.choice([9, 99, 2030])))
         style = rng.random()
         if style < 0.04:
             return stem.upper()
@@ -133,12 +136,22 @@ class Names:
         ending = extension or rng.choice(EXTENSIONS)
         name = f"{self.stem()}.{ending}"
         kind = rng.random()
-        if extension is None and kind < 0.06:
-            return self.stem()
-        if extension is None and kind < 0.1:
+        if extension is None and kind < 0.04:
             return f".{self.stem()}"
-        if extension is None and kind < 0.13:
-            return rng.choice(["Makefile", "README", "Dockerfile", "LICENSE", "CHANGELOG", ".env"])
+        if extension is None and kind < 0.08:
+            return rng.choice(
+                [
+                    "Makefile",
+                    "README",
+                    "Dockerfile",
+                    "LICENSE",
+                    "CHANGELOG",
+                    ".env",
+                    ".gitignore",
+                    "__init__.py",
+                    "README.md",
+                ]
+            )
         return name
 
     def folder(self) -> str:

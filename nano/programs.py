@@ -2,7 +2,7 @@
 
 from random import Random
 
-from nano.names import EXTENSIONS, SYSTEM_DIRS, SYSTEM_FILES, Names
+from nano.names import EXTENSIONS, SYSTEM_DIRS, Names
 from nano.scenario import Intent, Scenario, Step, failed, literal, says
 
 PROGRAMS = [
@@ -155,56 +155,18 @@ def _given(kind: str) -> Intent:
     return Intent(kind, phrases, make, weight=2.2)
 
 
-def _site(names: Names, rng: Random) -> str:
-    return rng.choice(["google.com", "example.com", "github.com", "8.8.8.8", "1.1.1.1", "wikipedia.org",
-                       names.stem().lower().split(".")[0].replace("_", "-") + rng.choice([".com", ".org", ".io", ".net"])])  # fmt: skip
-
-
-def _fetch(names: Names, rng: Random) -> Scenario:
-    url = rng.choice(["https://", "http://", "https://www.", ""]) + _site(names, rng)
-    if rng.random() < 0.4:
-        url += f"/{names.file()}"
-    host = url.split("//")[-1].split("/")[0]
-    step = Step(f"curl -sS {url}", says("That is what the address gave."),
-                rng.choice(["<!doctype html>\n<html></html>", f"[exit code 6]\ncurl: (6) Could not resolve host: {host}", "[exit code 127]\nbash: line 1: curl: command not found"]))  # fmt: skip
-    return Scenario("fetch", {"u": url}, (step,))
-
-
-def _ping(names: Names, rng: Random) -> Scenario:
-    site = _site(names, rng)
-    told = [
-        f"[exit code 2]\nping: {site}: Temporary failure in name resolution",
-        "[exit code 127]\nbash: line 1: ping: command not found",
-        "[exit code 1]\nping: connect: Network is unreachable",
-    ]
-    return Scenario("ping", {"u": site}, (Step(f"ping -c 1 {site}", says("It answers."), rng.choice(told)),))
-
-
-def _archive(names: Names, rng: Random) -> Scenario:
-    path = names.path(rng.choice(["tar.gz", "tgz", "tar"]))
-    told = rng.choice(
-        [
-            f"{names.folder()}/\n{names.file()}",
-            f"[exit code 2]\ntar: {path}: Cannot open: No such file or directory",
-        ]
-    )
-    return Scenario(
-        "archive", {"p": path}, (Step(f"tar -tf {path}", says(f"That is what {path} holds."), told),)
-    )
-
-
-def _system_file(rng: Random) -> Scenario:
-    path = rng.choice(SYSTEM_FILES)
-    step = Step(f"cat {path}", says(f"That is the content of {path}.", f"{path} is empty."))
-    return Scenario("show", {"q": path}, (step,), subject=path)
-
-
 INTENTS = [
     Intent("version", """
     [what|which] version of {x} [is installed|is this|do we have|do you have|is there|is it|have we got|is available|am i running|are we using|runs here|is here|is on this machine]
     [what|which] {x} version [is installed|is this|do we have|do you have|is there|is it|have we got|is available|am i running|are we using|runs here|is here|is on this machine|do i have]
     [what is|what's|tell me|show|show me|print|give me|get|check] the [version of {x}|{x} version|installed version of {x}|installed {x} version|version of {x} here]
     [{x} version|version of {x}|{x} --version|{x} version?|which version of {x}]
+    [what|which] version [of|has] {x} [do i have|do we have|is installed here|have i got|is on here|is this machine running|is set up|is in use|does this machine have|has]
+    {x} [version|version please|version?|what version|version number|--version|-v version]
+    [version|version number|the version|release] of {x} [|please|here|installed]
+    [how new is|how recent is|how old is] {x}
+    [which|what] {x} [do we have|do i have|is this|is installed|is here|is in use|am i running] [|, version wise]
+    [print|show|tell me|give me|check|find out|get|i need|i want to know] [the |which |what |][version of {x}|{x} version|{x} version number|{x}'s version|version {x} has|version number of {x}]
     """, _version, weight=1.5),
     Intent("installed", """
     is {x} [installed|available|there|here|installed here|on this machine|present|on the path|in the path|available here|installed on this machine|usable]
@@ -214,32 +176,32 @@ INTENTS = [
     where [is|does|can i find] [|the ][{x}|{x} program|program {x}|{x} binary|{x} command|command {x}|{x} executable] [located|installed|on this machine|on the system|stored|kept]
     [locate the program|locate the command|find the program|find the binary|location of the program|location of the binary|path of the binary] {x}
     [where is {x} installed|where does {x} live|what is the path to {x}|where is the {x} binary|where is the {x} program|where is the {x} command|{x} installed?]
+    [where|where exactly] [is|do i find|can i find|did they install|does it have] [|the program |the command |the binary |the executable ]{x} [|installed|located|on this system|on disk|stored|living|in the system]
+    [full path|path|location|the path|the full path|install location] [to|of|for] [|the program |the command |the binary |the executable ]{x}
+    [which|command -v|which is|type] {x}
+    [is|do we have|do i have|does this machine have|does this system have|have i|got] [|the program |the command |the tool ]{x} [|installed|available|here|installed here|on here|on this box|at all|on this system]
+    [is {x} on this system|is {x} on here|is {x} here|is {x} there|does {x} exist here|can i run {x}|could i use {x}|is {x} in my path|is the command {x} available|does the command {x} exist|is it possible to use {x}|is {x} set up|can i use {x} here|do you have {x} here]
+    [check|see|find out|tell me|test|let me know|verify] [if|whether] [|the program |the command |the tool ]{x} [is installed|is available|is there|is here|exists|is on this machine|works here|can be used]
     """, _installed, weight=2.2),
     Intent("variable", """
     [what is|what's|show|show me|print|tell me|echo|give me|display|get|read] [|the |the value of |the variable |the environment variable |the env var |the content of |my |the value of the variable ]{v} [|set to|environment variable|variable|env var]
     [what is|what is the variable|what is the value that] {v} [is |]set to
     [value of|echo|variable|printenv|environment variable|env var] {v}
     is [|the variable |the environment variable ]{v} set
+    [what is|what's|whats|show|print|tell me|give me|display|echo|read out|get|check] [|me |the ][value of |content of |contents of |environment variable |env variable |env var |variable |variable called |value of the variable |value of the environment variable |]{v} [|variable|set to|env var|environment variable|in the environment]
+    [what|which value] [is|has|does] [|the variable |the environment variable |the env var ]{v} [set to|right now|hold|contain|have|at the moment]
+    [is|was] {v} [set|defined|set to something|set in my environment|exported]
+    [value of|content of|the value of|the variable|env|env var|my] {v}
     """, _variable),
     Intent("run_script", """
     [run|execute|start|launch|exec|please run|call|try|invoke|fire up] [|the script |the file |the program |my script |script |the python script |the code in ]{p} [|for me|please|now]
     [what is the output of|what happens when you run|what happens if i run|what happens if you run|show me what happens when you run] {p}
     [can you run|could you run|let's run|i want to run|i'd like to run|run my program] {p}
+    [run|execute|start|launch|try out|try|test] [|my |the |this |that |our ][script|program|file|python script|bash script|shell script|code|python program] [|called |named ]{p} [|and show me what it prints|and show the output|and tell me the output|for me|now]
+    [what|which output] does [|the script |the program ]{p} [print|output|give|do when you run it|say when you run it|return|produce]
+    [i want|i'd like|i need] [to run|to execute|to start|to launch|you to run] [|the script |the program |the file |my script ]{p}
+    [run it: {p}|run file {p}|run script {p}|run {p} please|run {p} and show me the result|can u run {p}|execute file {p}|python {p}|python3 {p}|bash {p}|start up {p}|fire up {p}|kick off {p}]
     """, _script, weight=1.5),
     _given("given"),
     _given("bare"),
-    Intent("fetch", """
-    [fetch|download|curl|load|visit|retrieve|pull] [|the page |the url |the website |the web page |the address ]{u}
-    [what is at|what's at|what is on|what's on] {u}
-    """, _fetch),
-    Intent("ping", """
-    [ping|can you ping|can you reach|try to reach|try to ping|are you able to reach|check the connection to|test the connection to|is there a connection to|can i reach] {u} [|please]
-    """, _ping),
-    Intent("archive", """
-    [what is|what's|list what is|list the files|show the files|list files|which files are|what files are|show what is] [in|inside|inside of] the [archive|tarball|tar file|tar archive|compressed archive] {p}
-    [list|show] the [contents|content|files] of the [archive|tarball|tar file|tar archive] {p}
-    """, _archive),
-    Intent("system_file", """
-    [show|print|cat|display|read|what is in|what's in|show me|output|view|tell me what is in|give me|get] {q}
-    """, lambda names, rng: _system_file(rng), weight=0.8),
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from nano.dialogue import Dialogue
 
 # What the sandbox runs: it reads jobs, gives each its own folder, and writes what the tool loop would tell.
 RUNNER = r"""
-import json, os, shutil, subprocess, sys
+import json, os, resource, shutil, subprocess
 os.environ.clear()
 os.environ.update(PATH="/usr/bin:/bin", HOME="/home/sandbox", LANG="C.UTF-8", USER="sandbox")
 os.makedirs("/home/sandbox", exist_ok=True)
@@ -45,11 +45,20 @@ for number, line in enumerate(open("/jobs")):
     print(json.dumps(told), flush=True)
     os.chdir("/workspace")
     shutil.rmtree("/workspace/%d" % number, ignore_errors=True)
+used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(json.dumps(sum(use.ru_utime + use.ru_stime for use in used)), flush=True)
 """
 
 
 def record(dialogues: Sequence[Dialogue], jobs_path: str) -> list[list[str]]:
-    """Returns, for each dialogue, what each of its commands gives.
+    """Returns, for each dialogue, what each of its commands gives; see `record_timed`."""
+    return record_timed(dialogues, jobs_path)[0]
+
+
+def record_timed(dialogues: Sequence[Dialogue], jobs_path: str) -> tuple[list[list[str]], float]:
+    """Returns, for each dialogue, what each of its commands gives; and the CPU seconds that took.
+
+    The seconds are counted in the sandbox, as its processes are no children that this one waits for.
 
     Commands with a made-up result are not run; those that would wait are not either.
 
@@ -67,10 +76,10 @@ def record(dialogues: Sequence[Dialogue], jobs_path: str) -> list[list[str]]:
             ]
             jobs.write(json.dumps({"files": dialogue.files, "commands": commands}) + "\n")
     done = subprocess.run(_sandbox(jobs_path), capture_output=True, text=True, check=False)
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    *rows, seconds = [json.loads(line) for line in done.stdout.splitlines()] or [0.0]
     if len(rows) != len(dialogues):
         raise RuntimeError(f"the sandbox answered {len(rows)} of {len(dialogues)}: {done.stderr[-500:]}")
-    return [_merge(dialogue, row) for dialogue, row in zip(dialogues, rows, strict=True)]
+    return [_merge(dialogue, row) for dialogue, row in zip(dialogues, rows, strict=True)], seconds
 
 
 def _merge(dialogue: Dialogue, row: list[str | None]) -> list[str]:

@@ -87,7 +87,7 @@ def failed(told: str) -> str | None:
     if not status.startswith(FAILING):
         return None
     if status.startswith("[exit code") and output:
-        return f"That failed: {output.splitlines()[0][:110]}"
+        return f"That failed: {output.splitlines()[0][:80]}"
     return f"That failed: {status.strip('[]')}"
 
 

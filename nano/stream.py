@@ -12,6 +12,8 @@ from nano.dialogue import Dialogue, Writer, render
 IGNORED = -100
 LONGEST = 512
 DRAWN_AT_ONCE = 512
+# How often only the first command is learnt, the harder part of it, which makes a row half as long.
+CALL_ALONE = 0.5
 
 Recorded = Sequence[tuple[Dialogue, list[str]]]
 Tokens = tuple[list[int], list[bool]]
@@ -67,6 +69,8 @@ class Stream:
             self._rng.shuffle(self._left)
         dialogue, results = self._recorded[self._left.pop()]
         pieces = render(*self._writer.renew(dialogue, results))
+        if self._rng.random() < CALL_ALONE:
+            pieces = _up_to_call(pieces)
         ids: list[int] = []
         learn: list[bool] = []
         texts = [text for text, _ in pieces]
@@ -75,3 +79,11 @@ class Stream:
             ids += encoded.ids
             learn += [keep] * len(encoded.ids)
         return ids[:LONGEST], learn[:LONGEST]
+
+
+def _up_to_call(pieces: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
+    """Cuts a conversation after its first command, if there is one."""
+    for number, (text, learn) in enumerate(pieces):
+        if learn and text.startswith("<tool_call>"):
+            return pieces[: number + 1]
+    return pieces

@@ -42,7 +42,7 @@ OUT = (
     "[prove|solve|integrate|derive|differentiate|find the integral of|factor] [the riemann hypothesis|x squared|the equation|fermat's last theorem|sin x|that p is not np|this theorem|the pythagorean theorem|a differential equation]",
     "[play|sing|let's play|can you play|do you play] [chess|a song|a game|tic tac toe|music|guitar|hangman|happy birthday|twenty questions|some jazz|with me]",
     "[is|was|are] [god real|the earth flat|santa real|bitcoin a good investment|it going to rain tomorrow|aliens real|python better than java|tomatoes fruits|coffee healthy|ai dangerous|pluto a planet|the moon made of cheese|vim better than emacs|{w} a good idea]",
-    "[convert|how many|how much is] [ten dollars in euros|100 miles to km|a mile in meters|a pound in kilograms|5 feet in cm|20 celsius to fahrenheit|a dozen|ounces in a pound|my weight to pounds|minutes in a year|a bitcoin worth]",
+    "[convert|how many|how much is] [ten dollars in euros|100 miles to km|a mile in meters|a pound in kilograms|5 feet in cm|20 celsius to fahrenheit|a dozen|ounces in a pound|my weight to pounds|a bitcoin worth]",
     "[set|start|create] [an alarm|a timer|a reminder|a calendar entry|a meeting] [for|at] [tomorrow|7 am|ten minutes|noon|next friday|my birthday]",
     "[send|write] [an email|a message|a text|a tweet|a fax|a whatsapp] to [my boss|anna|bob|my mother|john|everyone|my team|{w}]",
     "[turn on|turn off|switch on|dim] the [light|lights|tv|radio|heating|music|lamp in the kitchen]",
@@ -61,13 +61,46 @@ OUT = (
     "[how old|how tall|how far|how fast|how heavy|how rich] [are you|is the earth|is the eiffel tower|is the moon|is light|is an elephant|is the sun|is the president|is mount everest|is a cheetah|is elon musk]",
     "[classify|rate|score|label|extract the entities from|find the sentiment of|detect the language of] [this review|this sentence|this text|the following|my review|this tweet]",
 )
+# Close to what it can do, but beyond it; much of it speaks of files, and none of it may touch one.
+BEYOND = (
+    "[who|which user|which program|which process] [deleted|removed|moved|renamed|changed|opened|created|wrote|killed|overwrote|stole] [|the file |my file |my ][{f}|my files|the files here|this folder|it]",
+    "[what would|what will|what does|what happens if i run] [rm|mv|chmod|dd|rm -rf|cp|sed|awk|mkdir|tee|ln|kill] [do|mean|really do]",
+    "[what would rm do|what would happen] [to|with] {f} [if i delete it|if i move it|when i remove it|]",
+    "[how do i|how can i|how to|how would i|what is the command to|how does one|which command do i need to] [delete a file|remove a folder|move a file|copy a file|rename {f}|write to a file|delete {f}|list files|find a file|make a folder|use grep|exit vim|kill a process|undo a delete|format a disk|install python]",
+    "[should i|may i|is it safe to|is it ok to|do i have to|would you|is it a good idea to] [delete|remove|move|rename|keep|overwrite] {f}",
+    "[why was|why is|why did you|why does|how come] [|the file ]{f} [deleted|removed|so big|missing|moved|empty|broken|not working|there]",
+    "[undelete|restore|recover|bring back|undo the deletion of|revert|roll back] [|the file |the deleted file ][{f}|my files|the file i deleted|my deleted photos]",
+    "[explain|summarize|review|improve|translate|proofread|refactor|debug|fix the bug in|optimize|rewrite|find the bugs in|document|write tests for|describe what is going on in|tell me what you think of] [|the file |the code in |the script ]{f} [|for me|in simple words|to german|to me]",
+    "[convert|turn] {f} [to|into] [pdf|a pdf|mp3|a png|html|a word document|an excel sheet|a chart|a presentation|json|xml]",
+    "[email|upload|mail|post|tweet|send|fax|share] {f} [to|with|on] [bob|my boss|the server|s3|google drive|facebook|everyone|github|the cloud]",
+    "[encrypt|decrypt|sign|compile|lint|format|obfuscate|scan for viruses|resize|crop|play|watch|plot|visualize] [|the file |the picture ]{f}",
+    "[commit|push|pull|merge|clone|rebase] [my changes|the repository|the branch|to github|the repo {w}|everything|from origin|the code]",
+    "[reboot|restart|shut down|turn off|hibernate|power off|update|upgrade|format|defragment] [the machine|the computer|the system|this server|this box|everything|the hard disk|linux|the pc]",
+    "[start|run|set up|configure|deploy|install|launch] [a web server|nginx|apache|a database|postgres|kubernetes|a docker container|wordpress|a firewall|a vpn|a mail server|windows|a virtual machine|an ssh server|jenkins]",
+    "[watch|monitor|check] [|the file |the folder ]{f} [every minute|for changes|every hour|continuously|in the background and tell me when it changes|all day]",
+    "[schedule|plan|every day at noon|every night|each hour|tomorrow] [a backup|delete the logs|run {f}|restart the server|copy {f} to the server|send me a report]",
+    "[hack|crack|ddos|attack|break into|spy on] [my neighbour|the wifi|a website|the server|this machine|a password|the bank|{w}]",
+    "[rename|number|resize|sort|move|organize|clean up|tidy up] [all my photos by date|all files to lower case|my downloads by type|my whole disk|all my pictures|my music collection|my desktop|everything nicely]",
+    "[find|search] [|me ][a job|a flat|cheap flights|a doctor|the nearest pharmacy|a good restaurant|information about {w} online|the best laptop|a babysitter|my keys|my phone|a hotel in rome]",
+    "[count|how many] [stars are there|people live in {w}|people live on earth|calories are in a banana|languages are there|bones does a human have|countries are in africa|legs does a spider have|planets are there|grains of sand]",
+    "[make|build|design|create|develop] [me |][a|an] [mobile app|website|game|online shop|logo|robot|startup|company|app for tracking fitness|website for my bakery|homepage|portfolio|chess engine|budget plan|landing page|flyer]",
+    "[will|is] it [rain|snow|be sunny|be cold|be warm|going to rain|going to snow|raining|hot] [|today|tomorrow|next week|on friday] [|in madrid|in berlin|in {w}|there]",
+    "what [should|can|could] i [cook|eat|wear|do|watch|read|buy|study|drink|write|say|give my mother] [|tonight|today|tomorrow|for dinner|this weekend|on sunday|next|for her birthday]",
+    "[how do i|how can i|how to] [get over a breakup|be happy|fall asleep|stay healthy|learn guitar|make friends|cook rice|fix a bike|stop worrying|ask her out|pass the exam|save money|become a doctor|lose weight fast]",
+    "[recommend|suggest] [|me ][a good book|a movie|a restaurant|some music|a name for my dog|a gift|a series|a podcast|a laptop|something to read|a good film]",
+    "[summarize|tell me] the [plot of|story of|ending of|history of|life of|meaning of] [romeo and juliet|star wars|hamlet|rome|napoleon|the bible|harry potter|the odyssey|{w}|the matrix|my favorite movie]",
+    "[explain|describe] [quantum physics|gravity|taxes|the internet|evolution|love|inflation|the moon|a black hole|electricity] [like i'm five|in simple words|to a child|briefly|in one sentence|to me]",
+    "[write|draft|compose] [|me ][a|an] [cover letter|email|application|resume|speech|letter|thank you note|complaint|blog post|paragraph|report|review|sales pitch] [|for|about|to] [a nurse job|my boss|a job|the bank|my landlord|climate change|the meeting|my teacher|{w}]",
+    "[play|put on|stream] [some music|a song|jazz|the radio|a video|a movie|my playlist|{w}]",
+    "who [won|wins|lost|will win] [the world cup|the election|the super bowl|the match|the oscar|the nobel prize|yesterday|the game] [|in 2018|in 2014|in 2022|last year|yesterday|tonight]",
+)  # fmt: skip
 KINDS = ((GREETINGS, HELLO), (WHOS, WHO), (HELPS, HELP), (THANKSES, THANKS), (BYES, BYE))
 
 
 def chat(names: Names, rng: Random) -> tuple[str, str]:
     """Draws something that is only talk, and what is said to it."""
-    if rng.random() < 0.38:
+    if rng.random() < 0.35:
         template, answer = rng.choice(KINDS)
     else:
-        template, answer = rng.choice(OUT), SORRY
-    return expand(template, rng).replace("{w}", names.stem()), answer
+        template, answer = rng.choice(OUT if rng.random() < 0.5 else BEYOND), SORRY
+    return expand(template, rng).replace("{w}", names.stem()).replace("{f}", names.file()), answer

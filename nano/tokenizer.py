@@ -14,19 +14,28 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MARKS = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"]
 # What stands around every command, as one token each.
-FRAMES = ['\n{"name": "bash", "arguments": {"command": "', '"}}\n', "assistant\n", "system\ntools: bash"]
+FRAMES = [
+    "user\n<tool_response>\n",
+    "\n</tool_response>",
+    "[no output]",
+    "[exit code ",
+    '\n{"name": "bash", "arguments": {"command": "',
+    '"}}\n',
+    "assistant\n",
+    "system\ntools: bash",
+]
 # The pattern that llama.cpp uses for the pre-tokenizer named `qwen2`.
 QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 SPACE = "Ġ"
-WORD_TOKENS = 900
+WORD_TOKENS = 1100
 # How often a merge has to occur.
 LEAST = 60
 
 
-def train(texts: list[str], path: Path, *, size: int = 1400) -> Tokenizer:
+def train(texts: list[str], path: Path, *, size: int = 1600) -> Tokenizer:
     """Learns the merges and writes the tokenizer.
 
     Args:

@@ -22,16 +22,18 @@ from nano import tokenizer as tokens
 from nano.dialogue import Dialogue, Writer, render
 from nano.export import export
 from nano.model import Nano, Shape
+from nano.muon import Muon
 from nano.paths import BUILD, PACKAGED
-from nano.recording import record
+from nano.recording import record_timed
 from nano.stream import IGNORED, Stream
 
-DIALOGUES = 30_000
-STEPS = 3100
+DIALOGUES = 9_000
+STEPS = 2200
 WORKERS = 2  # each with one thread: two threads on one batch spend a third of their time waiting
-BUDGET = 5120  # places in the batch of one worker
-RATE = 4e-3
-WARM_UP = 100
+BUDGET = 3072  # places in the batch of one worker
+RATE = 3e-3
+WARM_UP = 60
+FLAT = 0.6
 
 Recorded = list[tuple[Dialogue, list[str]]]
 
@@ -45,7 +47,7 @@ def main() -> None:
     options = parser.parse_args()
     BUILD.mkdir(exist_ok=True)
     torch.set_num_threads(1)
-    recorded = prepare(options.dialogues)
+    recorded, sandbox_s = prepare(options.dialogues)
     tokenizer = learn_tokenizer(recorded)
     shape = Shape(vocab=tokenizer.get_vocab_size())
     arguments = (shape, recorded, tokenizer, options.steps)
@@ -61,20 +63,23 @@ def main() -> None:
         other.join()
     torch.save(model.state_dict(), BUILD / "nano.pt")
     export(model, shape, tokenizer, options.out)
-    print(f"wrote {options.out.name}; CPU minutes: {_spent() / 60:.1f}")
+    print(f"wrote {options.out.name}; CPU minutes: {(_spent() + sandbox_s) / 60:.1f}")
 
 
-def prepare(count: int) -> Recorded:
-    """Draws the dialogues, with marks for names, and finds what their commands give."""
+def prepare(count: int) -> tuple[Recorded, float]:
+    """Draws the dialogues, with marks for names, and finds what their commands give, in so many CPU seconds."""
     started = time.time()
     writer = Writer(random.Random(1), marked=True)
     dialogues = [writer.dialogue() for _ in range(count)]
     results: list[list[str]] = []
+    seconds = 0.0
     for start in range(0, count, 2000):
         part = dialogues[start : start + 2000]
-        results += record(part, str(BUILD / "jobs.jsonl"))
+        found, took = record_timed(part, str(BUILD / "jobs.jsonl"))
+        results += found
+        seconds += took
         print(f"recorded {start + len(part)} of {count} dialogues, {time.time() - started:.0f} s", flush=True)
-    return list(zip(dialogues, results, strict=True))
+    return list(zip(dialogues, results, strict=True)), seconds
 
 
 def learn_tokenizer(recorded: Recorded) -> Tokenizer:
@@ -112,25 +117,20 @@ def learn(model: Nano, stream: Stream, steps: int) -> Iterator[float]:
     matrices = [weight for weight in model.blk.parameters() if weight.dim() == 2]
     chosen = {id(weight) for weight in matrices}
     rest = [weight for weight in model.parameters() if id(weight) not in chosen]
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.Muon(matrices, lr=RATE, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, lr=RATE, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
+    adam = torch.optim.AdamW(rest, lr=RATE, betas=(0.9, 0.98), weight_decay=0.0)
+    muon = Muon(matrices, rank=distributed.get_rank(), workers=WORKERS)
     for step in range(steps):
         rate = RATE * min(1, (step + 1) / WARM_UP) * _decay(step / steps)
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = rate
+        adam.param_groups[0]["lr"] = rate
         inputs, targets = stream.batch()
         learnt = targets != IGNORED
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = model(inputs, learnt)
-        loss: Tensor = functional.cross_entropy(logits.float(), targets[learnt])
+        loss: Tensor = functional.cross_entropy(model(inputs, learnt), targets[learnt])
         model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         share(model)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
+        adam.step()
+        muon.step(rate)
         yield loss.item()
 
 
@@ -170,8 +170,8 @@ class Progress:
 
 
 def _decay(done: float) -> float:
-    """Flat for the first fifth, then falling to nothing."""
-    return min(1.0, 0.5 * (1 + math.cos(math.pi * max(0.0, (done - 0.2) / 0.8))) + 0.01)
+    """Flat until the last two fifths, then falling to nothing."""
+    return min(1.0, 0.5 * (1 + math.cos(math.pi * max(0.0, (done - FLAT) / (1 - FLAT)))) + 0.005)
 
 
 def _spent() -> float:
