@@ -88,18 +88,20 @@ def own_engine(folder: Path, *flags: str) -> Iterator[OwnEngine]:
     unknown.symlink_to(shutil.which("runc") or "/usr/sbin/runc")
     (folder / "daemon.json").write_text(f'{{"runtimes": {{"unknown": {{"path": "{unknown}"}}}}}}')
     arguments = ["bash", "-c", SUPERVISOR, "supervisor", str(folder), f"lm-sandbox-test-{folder.name}"]
-    with subprocess.Popen(
-        ["unshare", "--mount", "--propagation", "slave", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as supervisor:
-        engine = OwnEngine(folder, supervisor)
-        engine.start(*flags)
-        engine.load_image()
-        yield engine
-        assert supervisor.stdin is not None
-        supervisor.stdin.close()
+    try:
+        # Whose input ends, ends its engine.
+        with subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "slave", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as supervisor:
+            engine = OwnEngine(folder, supervisor)
+            engine.start(*flags)
+            engine.load_image()
+            yield engine
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def few_programs() -> bytes:
