@@ -46,9 +46,10 @@ format: setup-dev
 bench: setup-dev
 	$(BIN)/python -m benchmarks.commands
 
-## docs: write docs/settings.md again from the settings
+## docs: write docs/settings.md again from the settings, and the site into dist/site
 docs: setup-dev
 	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 ## up: build and start the compose stack, on the CPU; PROFILES="cpu sandbox monitoring ..." for more
 up:

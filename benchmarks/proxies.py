@@ -24,7 +24,7 @@ from benchmarks.chatting import NANO, Place, client_of, free_port, llama_cpp, lo
 from benchmarks.commands import server
 from lm_sandbox.models.engines.llamacpp_process import LlamaCppProcess
 
-LITELLM = "litellm[proxy]==1.110.2"
+LITELLM = "litellm[proxy]==1.83.0"
 LITELLM_KEY = "sk-a-key-for-the-benchmark"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lm-sandbox"
 START_S = 180

@@ -35,7 +35,7 @@ async def needed_mib(folder: str, model: Path) -> int:
     """What one of them takes, as the server itself plans it."""
     async with server(settings(folder, model, None)) as client:
         told = (await client.get(f"/v1/engines/llamacpp/models/{NAMES[0]}")).json()
-        return int(sum(told["plan"]["uses"].values()) // MIB) + 1
+        return int(sum(device["total_bytes"] for device in told["plan"]["devices"]) // MIB) + 1
 
 
 async def cold(model: Path) -> float:

@@ -20,9 +20,9 @@ from lm_sandbox.config.models import UpstreamSettings
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.deps import Services
-from tests.docker_engine import docker_engine, proxied_engine
+from tests.docker_engine import docker_engine, podman_engine, proxied_engine
 
-__all__ = ["docker_engine", "proxied_engine"]
+__all__ = ["docker_engine", "podman_engine", "proxied_engine"]
 
 # How long an example takes says more about what else this machine does than about the code.
 hypothesis.settings.register_profile("any-machine", deadline=None)

@@ -1,6 +1,7 @@
-"""A real Docker engine for the tests: one for all workers of a run, apart from the host's own."""
+"""Real engines for the tests, Docker's and Podman's: one for all workers of a run, apart from the host's own."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 
 IMAGE = "debian:bookworm-slim"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lm-sandbox"
-IMAGE_TAR = CACHE / "test-image-bookworm-3.tar"
+IMAGE_TAR = CACHE / "test-image-bookworm-4.tar"
 START_S = 60
 # Ends the engine when nobody holds the lock any more, however the workers ended. Its mounts are in a
 # namespace of their own and go with it; networks are the host's, and are removed before.
@@ -37,21 +38,45 @@ rm -rf "$1"
 """
 
 
+PODMAN = """
+exec 9<"$1/users"
+unshare --mount --propagation slave podman --root "$1/root" --runroot "$1/run" --tmpdir "$1/tmp" \
+    --cgroup-manager cgroupfs --events-backend file --runtime runc system service --time 0 "unix://$1/docker.sock" &
+flock --exclusive 9
+kill $!
+wait $!
+rm -rf "$1"
+"""
+
+
 @pytest.fixture(scope="session")
 def docker_engine() -> Iterator[Path]:
     """The socket of an engine that has the image, and a runtime `unknown` that is not entered."""
-    if (lacking := _lacking()) is not None:
+    with _engine("docker", "dockerd", SUPERVISOR) as socket:
+        yield socket
+
+
+@pytest.fixture(scope="session")
+def podman_engine() -> Iterator[Path]:
+    """The socket of Podman's Docker API, with the same image."""
+    with _engine("podman", "podman", PODMAN) as socket:
+        yield socket
+
+
+@contextmanager
+def _engine(name: str, program: str, supervisor: str) -> Iterator[Path]:
+    if (lacking := _lacking(program)) is not None:
         # Where it can run, a test that does not is a failure and not a gap.
         if os.environ.get("CI") or os.geteuid() == 0:
             pytest.fail(lacking)
         pytest.skip(lacking)
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    folder = Path(tempfile.gettempdir()) / f"lm-sandbox-docker-{run[:12]}"
+    folder = Path(tempfile.gettempdir()) / f"lm-sandbox-{name}-{run[:12]}"
     with _used(folder):
         with (folder / "start").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not _answers(folder / "docker.sock"):
-                _start(folder)
+                _start(folder, supervisor)
         yield folder / "docker.sock"
 
 
@@ -82,11 +107,11 @@ def engine_proxy(engine: Path, listen: Path, **env: str) -> Iterator[None]:
         assert process.returncode == 0
 
 
-def _lacking() -> str | None:
+def _lacking(program: str) -> str | None:
     if os.geteuid() != 0:
         return "the Docker driver is tested as root only"
-    if shutil.which("dockerd") is None or not IMAGE_TAR.exists():
-        return "dockerd or the image is missing: run scripts/test-image"
+    if shutil.which(program) is None or not IMAGE_TAR.exists():
+        return f"{program} or the image is missing: run scripts/test-image"
     return None
 
 
@@ -106,13 +131,14 @@ def _is_still(file: IO[str], path: Path) -> bool:
     return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
 
 
-def _start(folder: Path) -> None:
+def _start(folder: Path, supervisor: str) -> None:
     unknown = folder / "unknown-runtime"
     unknown.symlink_to(shutil.which("runc") or "/usr/sbin/runc")
-    (folder / "daemon.json").write_text(f'{{"runtimes": {{"unknown": {{"path": "{unknown}"}}}}}}')
+    runtimes = {"unknown": {"path": str(unknown)}}
+    (folder / "daemon.json").write_text(json.dumps({"runtimes": runtimes}))
     with (folder / "log").open("w") as log:
         subprocess.run(
-            ["setsid", "--fork", "bash", "-c", SUPERVISOR, "supervisor", str(folder), folder.name],
+            ["setsid", "--fork", "bash", "-c", supervisor, "supervisor", str(folder), folder.name],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -121,12 +147,15 @@ def _start(folder: Path) -> None:
     deadline = time.monotonic() + START_S
     while not _answers(folder / "docker.sock"):
         if time.monotonic() > deadline:
-            pytest.fail("dockerd did not come up: " + (folder / "log").read_text()[-2000:])
+            pytest.fail("the engine did not come up: " + (folder / "log").read_text()[-2000:])
         time.sleep(0.05)
-    name, _, tag = IMAGE.partition(":")
+    repo, _, tag = IMAGE.partition(":")
     with IMAGE_TAR.open("rb") as tar, client(folder / "docker.sock") as http:
-        query = {"fromSrc": "-", "repo": name, "tag": tag}
+        query = {"fromSrc": "-", "repo": repo, "tag": tag}
         http.post("/images/create", params=query, content=tar).raise_for_status()
+        # Podman calls it by the name alone.
+        if not http.get(f"/images/{IMAGE}/json").is_success:
+            http.post(f"/images/{repo}:latest/tag", params={"repo": repo, "tag": tag}).raise_for_status()
 
 
 def _answers(path: Path) -> bool:

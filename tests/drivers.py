@@ -12,7 +12,11 @@ from lm_sandbox.sandboxes.inside.launch import Recovery
 
 # The second way of the Docker driver is that of every engine whose containers cannot be entered, and of every
 # server that has an engine through `lm-sandbox engine-proxy` only.
-RUNTIMES = {"docker": ("runc", "docker_engine"), "docker exec": ("unknown", "proxied_engine")}
+RUNTIMES = {
+    "docker": ("runc", "docker_engine"),
+    "docker exec": ("unknown", "proxied_engine"),
+    "podman": ("runc", "podman_engine"),
+}
 
 
 def build(name: str, request: pytest.FixtureRequest, folder: Path, recovery_s: float = 0) -> SandboxDriver:

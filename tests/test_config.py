@@ -44,3 +44,16 @@ def test_the_settings_cannot_be_changed_and_do_not_show_the_key() -> None:
 def test_each_driver_is_built_by_its_name(elsewhere: Path, name: str) -> None:
     settings = Settings(data_dir=elsewhere, sandbox=SandboxSettings.model_validate({"driver": name}))
     assert build_driver(settings).name == name
+
+
+def test_the_key_may_stand_in_a_file(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (elsewhere / "key").write_text("a-secret-of-sixteen\n")
+    monkeypatch.setenv("LM_SANDBOX_API_KEY_FILE", str(elsewhere / "key"))
+    key = Settings().api_key
+    assert key is not None
+    assert key.get_secret_value() == "a-secret-of-sixteen"
+    with pytest.raises(ValidationError, match="exclude each other"):
+        Settings(api_key="another-of-sixteen")
+    monkeypatch.setenv("LM_SANDBOX_API_KEY_FILE", str(elsewhere / "none"))
+    with pytest.raises(ValidationError, match="cannot be read"):
+        Settings()

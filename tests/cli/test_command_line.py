@@ -60,7 +60,7 @@ def test_doctor_names_every_check(command_env: dict[str, str]) -> None:
     report = json.loads(done.stdout)
     assert done.returncode == 0
     assert {check["name"] for check in report["checks"]} == {
-        "bubblewrap", "user namespaces", "system call filter", "control groups", "cpu controller", "images",
+        "bubblewrap", "user namespaces", "system call filter", "control groups", "cpu controller", "images", "rights",
     }  # fmt: skip
     assert "user namespaces" in call(command_env, "doctor").stdout
 
@@ -230,11 +230,29 @@ def test_an_ordinary_user_starts_again_in_a_delegated_scope(tmp_path: Path) -> N
 
 
 def test_verify_reports_that_every_attempt_was_in_vain(command_env: dict[str, str]) -> None:
-    done = call(command_env, "verify", "--json")
+    groups = ("files", "privileges", "root: privileges")
+    done = call(command_env, "verify", "--json", *(word for group in groups for word in ("--only", group)))
     report = json.loads(done.stdout)
     assert done.returncode == 0, [row for row in report["attempts"] if not row["held"]]
-    assert report["held"]
-    assert len(report["attempts"]) >= 120
+    assert (report["held"], report["left_out"]) == (True, {})
+    assert {row["group"] for row in report["attempts"]} == set(groups)
+    assert len(report["attempts"]) > 40
+    unknown = call(command_env, "verify", "--only", "nonsense")
+    assert (unknown.returncode, "no attempts of such a group" in unknown.stderr) == (1, True)
+
+
+def test_limits_are_given_at_the_making_and_changed_and_gpus_are_refused_unless_allowed(
+    server: Server, command_env: dict[str, str]
+) -> None:
+    assert server.pid
+    assert call(command_env, "sandbox", "create", "--name", "mine", "--pids", "99").returncode == 0
+    limited = call(command_env, "sandbox", "limit", "mine", "--cpus", "0.5", "--cpuset", "0")
+    assert [line.split(" (")[0] for line in limited.stdout.splitlines()[:4]] == [
+        "cpus: 0.5", "cpuset: 0", "memory: 1536 MiB", "pids: 99",
+    ]  # fmt: skip
+    lent = call(command_env, "sandbox", "create", "--gpus", "1")
+    assert lent.returncode == 1
+    assert "sandbox.gpus" in lent.stderr
 
 
 def test_sandboxes_are_made_shown_halted_and_deleted_by_name(
@@ -282,6 +300,34 @@ def test_a_run_can_be_listed_shown_exported_and_forgotten(command_env: dict[str,
     gone = call(command_env, "runs", "show", run["id"])
     assert gone.returncode == 1
     assert "There is no response" in gone.stderr
+
+
+def test_users_are_made_shut_out_and_deleted_with_and_without_a_server(command_env: dict[str, str]) -> None:
+    given = call(command_env, "users", "create", "anna", "--scope", "models", "--quota", "runs=2")
+    assert "shown this once" in given.stderr
+    with serving(command_env) as (_, server):
+        form = {"grant_type": "password", "username": "anna", "password": given.stdout.strip()}
+        assert httpx.post(f"{server.url}/oauth/token", data=form).status_code == 200
+        new = "quite another password"
+        changed = subprocess.run(
+            [lm_sandbox(), "users", "passwd", "anna", "--password-from", "stdin"],
+            env=command_env, input=f"{new}\n", capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert new not in changed.stdout + changed.stderr
+        assert httpx.post(f"{server.url}/oauth/token", data=form).status_code == 400
+        token = httpx.post(f"{server.url}/oauth/token", data={**form, "password": new}).json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 200
+        shut = json.loads(call(command_env, "users", "disable", "anna", "--json").stdout)
+        assert (shut["state"], shut["quotas"]["runs"]) == ("disabled", 2)
+        assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 401
+        assert json.loads(call(command_env, "users", "enable", "anna", "--json").stdout)["state"] == "active"
+        assert "anna" in call(command_env, "users", "list").stdout
+        assert shut["id"] in call(command_env, "users", "show", "anna").stdout
+        assert call(command_env, "users", "delete", "anna").returncode == 0
+        assert json.loads(call(command_env, "users", "list", "--json").stdout) == []
+    refused = call(command_env, "users", "show", "anna")
+    assert (refused.returncode, "There is no user" in refused.stderr) == (1, True)
 
 
 def test_keys_are_made_listed_rotated_and_revoked_with_and_without_a_server(

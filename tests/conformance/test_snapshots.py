@@ -76,6 +76,20 @@ async def test_changes_are_told_by_path(run: Run, driver: SandboxDriver, tmp_pat
     }
 
 
+async def test_what_one_of_several_commands_changed_is_told_by_what_was_saved_before_and_after(
+    run: Run, driver: SandboxDriver, tmp_path: Path
+) -> None:
+    for number, command in enumerate(("echo 1 > a; echo 1 > b", "rm b; echo 1 > c", "echo 2 > a; rm c")):
+        await driver.save(BOX, tmp_path / str(number))
+        await run(command)
+    found = await driver.changes(BOX, tmp_path / "1", until=tmp_path / "2")
+    assert {(change.kind, change.path) for change in found} == {
+        (ChangeKind.DELETED, "/workspace/b"),
+        (ChangeKind.CREATED, "/workspace/c"),
+    }
+    assert await driver.changes(BOX, tmp_path / "1", until=tmp_path / "1") == []
+
+
 async def test_going_back_undoes_everything_and_ends_what_runs(
     run: Run, driver: SandboxDriver, tmp_path: Path
 ) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import yaml
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy/compose/compose.yaml"
@@ -18,6 +17,8 @@ KEY = "a-key-for-the-compose-stack"
 PROJECT = "lmtest"
 BUILD_S = 1500
 UP_S = 300
+# What has to be pulled is left out.
+UP_ARGS = "--no-build server lm_container"
 # Debian's own, which builds with BuildKit.
 DOCKER = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else shutil.which("docker") or "docker"
 
@@ -90,17 +91,16 @@ def start(engine: Path) -> Stack:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (told := folder / "url").exists():
             return Stack(engine, told.read_text(), None)
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700, exist_ok=True)
         (folder / "api_key").write_text(KEY)
         (folder / "api_key").chmod(0o444)
-        (folder / "extra.yaml").write_text(yaml.safe_dump(without_foreign_images()))
         url, began = f"http://127.0.0.1:{(port := free_port())}", time.monotonic()
         done = subprocess.run(
             [ROOT / "scripts/compose", "up", "cpu", "sandbox"],
             env=environment(engine) | {
-                "COMPOSE_PROJECT_NAME": PROJECT, "COMPOSE_EXTRA": str(folder / "extra.yaml"), "TAG": "test",
+                "COMPOSE_PROJECT_NAME": PROJECT, "TAG": "test",
                 "LM_CONTAINER": "lmtest_lm_container", "SECRETS": str(folder), "DOCKER_SOCKET": str(engine),
-                "PORT": str(port), "UP_ARGS": "--no-build", **subnet(),
+                "PORT": str(port), "UP_ARGS": UP_ARGS, **subnet(),
             },
             capture_output=True, text=True, check=False, timeout=UP_S,
         )  # fmt: skip
@@ -108,13 +108,6 @@ def start(engine: Path) -> Stack:
         taken = time.monotonic() - began
         told.write_text(url)
         return Stack(engine, url, taken)
-
-
-def without_foreign_images() -> dict[str, object]:
-    """What has to be pulled is left out: an overlay that moves it to a profile that nobody names."""
-    services = yaml.safe_load(COMPOSE.read_text())["services"]
-    ours = {"server", "server-gpu", "engine-proxy", "lm_container"}
-    return {"services": {name: {"profiles": ["pulled"]} for name in services.keys() - ours}}
 
 
 def free_port() -> int:

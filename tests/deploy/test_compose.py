@@ -1,10 +1,12 @@
 """The stack in a real engine: what can be built here runs; the rest is rendered and held to its schema."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -157,6 +159,22 @@ def test_a_server_that_was_taken_over_gets_no_privileged_container(stack: Stack)
     python = "/opt/lm-sandbox/bin/python"
     told = stack.docker("exec", stack.container("server"), python, "-c", program)
     assert told == "403 403 403 200"
+
+
+def test_prometheus_gets_a_key_from_the_server_that_reads_metrics_and_nothing_else(stack: Stack) -> None:
+    made = stack.docker(
+        "exec",
+        stack.container("server"),
+        "lm-sandbox",
+        "keys",
+        "create",
+        f"p{os.getpid()}",
+        "--scope",
+        "metrics",
+    )
+    with httpx.Client(base_url=stack.url, headers={"Authorization": f"Bearer {made}"}, timeout=60) as http:
+        assert "lm_sandbox_sandboxes" in http.get("/metrics").text
+        assert http.get("/v1/sandboxes").status_code == 403
 
 
 @pytest.fixture(scope="module")

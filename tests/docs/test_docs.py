@@ -51,9 +51,11 @@ def test_the_readme_says_the_commands(command: str) -> None:
     assert command in README
 
 
-def test_the_example_of_models_and_engines_is_one(tmp_path: Path) -> None:
-    [example] = re.findall(r"```toml\n(.*?)```", API, re.DOTALL)
-    found = Settings.model_validate({"data_dir": tmp_path, **tomllib.loads(example)})
+def test_the_examples_of_settings_are_some(tmp_path: Path) -> None:
+    issuer, models = re.findall(r"```toml\n(.*?)```", API, re.DOTALL)
+    found = Settings.model_validate({"data_dir": tmp_path, **tomllib.loads(issuer)})
+    assert found.oidc["corp"].scopes["operator"] == ("admin",)
+    found = Settings.model_validate({"data_dir": tmp_path, **tomllib.loads(models)})
     assert found.llamacpp.models["bge-m3"].pinned
     assert found.engines["vllm"].base_url == "http://gpu-box:8000"
 

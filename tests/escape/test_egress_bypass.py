@@ -11,8 +11,8 @@ import pytest
 
 from lm_sandbox.sandboxes.driver import SandboxDriver
 from lm_sandbox.sandboxes.verification.attempts import THROUGH, Attempt
+from lm_sandbox.sandboxes.verification.egress_attempts import AROUND, ATTEMPTS, DIRECT
 from tests.conformance.conftest import ENTERED
-from tests.escape.egress_attempts import AROUND, ATTEMPTS, DIRECT
 from tests.sandboxes.networked import Box, box
 from tests.sandboxes.upstream import Upstream, certificate, loopback, upstream
 

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 from anyio.abc import SocketStream
 from joserfc import jwt
-from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
+from joserfc.jwk import ECKey, KeyParameters, KeySet, OctKey, OKPKey, RSAKey
 
 AUDIENCE = "lm-sandbox"
 Key = RSAKey | ECKey | OKPKey
@@ -21,7 +21,7 @@ Key = RSAKey | ECKey | OKPKey
 
 def new_key(algorithm: str = "ES256", key_id: str = "one") -> Key:
     """Makes a private key for signatures."""
-    told: dict[str, Any] = {"kid": key_id, "use": "sig", "alg": algorithm}
+    told: KeyParameters = {"kid": key_id, "use": "sig", "alg": algorithm}
     if algorithm.startswith(("RS", "PS")):
         return RSAKey.generate_key(2048, told)
     if algorithm == "EdDSA":
@@ -98,7 +98,8 @@ class TestIssuer:
         if path == "/.well-known/openid-configuration":
             return 200, json.dumps({"issuer": self.url, "jwks_uri": f"{self.url}/keys"}).encode()
         if path == "/keys":
-            return 200, json.dumps(KeySet(self.keys).as_dict(private=False)).encode()
+            keys: list[OctKey | RSAKey | ECKey | OKPKey] = [*self.keys]
+            return 200, json.dumps(KeySet(keys).as_dict(private=False)).encode()
         return 404, b"{}"
 
 

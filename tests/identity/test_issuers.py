@@ -58,11 +58,11 @@ async def door(database: Database) -> AsyncIterator[Door]:
 
 async def test_a_token_lets_in_who_it_is_for_with_the_scopes_that_its_claims_give(door: Door) -> None:
     caller = await door.issuers.authenticate(door.issuer.token())
-    assert (caller.name, caller.scopes) == ("anna", {Scope.MODELS, Scope.SANDBOXES})
+    assert (caller.name, caller.scopes) == ("anna", frozenset({Scope.MODELS, Scope.SANDBOXES}))
     again = await door.issuers.authenticate(
         door.issuer.token(groups=["operators", "unknown"], preferred_username="Anna B")
     )
-    assert (again.id, again.name, again.scopes) == (caller.id, "Anna B", {Scope.ADMIN})
+    assert (again.id, again.name, again.scopes) == (caller.id, "Anna B", frozenset({Scope.ADMIN}))
     other = await door.issuers.authenticate(door.issuer.token(sub="another"))
     assert other.id != caller.id
     nobody = await door.issuers.authenticate(door.issuer.token(sub="third", groups=None))
@@ -81,7 +81,7 @@ async def test_every_signature_that_is_named_in_the_settings_counts(door: Door, 
         await door.opened(algorithms=("ES384",)).authenticate(door.issuer.token())
 
 
-CLAIMS: dict[str, dict[str, object]] = {
+CLAIMS: dict[str, dict[str, Any]] = {
     "another audience": {"aud": "other"},
     "no audience": {"aud": None},
     "an audience that only begins so": {"aud": f"{AUDIENCE}.evil"},

@@ -84,6 +84,13 @@ async def test_a_name_that_could_be_taken_for_something_else_is_refused(house: H
         await house.users.make(NewUser(name, BOTH, password=PASSWORD))
 
 
+async def test_a_password_that_is_made_is_never_refused(house: House) -> None:
+    for name in ("x", "a"):
+        user, password = await house.users.make(NewUser(name, BOTH))
+        assert len(password) >= 24
+        await house.sign_in.by_password(user.name, password, Asked(HOME))
+
+
 async def test_one_name_is_one_user_however_it_is_written(house: House) -> None:
     await house.user("anna")
     for name in ("Anna", "ANNA", "\uff41nna"):

@@ -77,6 +77,7 @@ class FakeDriver:
     """Remembers what it was asked for."""
 
     name: str = "fake"
+    adopted: list[Adopted] = field(default_factory=list)
     alive: dict[SandboxId, SandboxSpec] = field(default_factory=dict)
     commands: list[CommandSpec] = field(default_factory=list)
     terminals: list[FakeTerminal] = field(default_factory=list)
@@ -94,7 +95,7 @@ class FakeDriver:
         self.alive.clear()
 
     async def adopt(self) -> list[Adopted]:
-        return []
+        return self.adopted
 
     async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:
         if self.refuse is not None:
@@ -141,7 +142,8 @@ class FakeDriver:
         assert sandbox in self.alive
         assert folder.exists()
 
-    async def changes(self, sandbox: SandboxId, folder: Path) -> list[FileChange]:
+    async def changes(self, sandbox: SandboxId, folder: Path, until: Path | None = None) -> list[FileChange]:
+        del until
         assert sandbox in self.alive
         assert folder.exists()
         return []

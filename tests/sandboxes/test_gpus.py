@@ -1,6 +1,7 @@
 """Which GPUs a sandbox gets, and that models make way for it."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pytest
 from lm_sandbox.config.sandboxes import SandboxSettings
 from lm_sandbox.errors import DriverUnavailable, Invalid, NoCapacity, Unsupported
 from lm_sandbox.models.gpu_leases import GpuLeases
+from lm_sandbox.sandboxes.driver import Adopted
 from lm_sandbox.sandboxes.gpus import Gpus, choose
 from lm_sandbox.sandboxes.nvidia import GpuDevice, read_gpus
 from lm_sandbox.sandboxes.sandbox import NewSandbox
-from lm_sandbox.sandboxes.sandbox_store import SandboxStore
+from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.storage.database import Database
@@ -59,20 +61,24 @@ def driver() -> FakeDriver:
     return FakeDriver()
 
 
+@asynccontextmanager
+async def serving(
+    driver: FakeDriver, leases: GpuLeases, database: Database, folder: Path
+) -> AsyncIterator[SandboxService]:
+    settings = SandboxSettings(gpus=("0", ONE.id), gpu_wait_s=0.05)
+    gpus, records = Gpus(settings, leases, lambda: THERE), SandboxStore(database)
+    async with (
+        SnapshotStore(database, folder / "snapshots", 2**20) as snapshots,
+        SandboxService(driver, settings, snapshots, records, folder / "spool", gpus=gpus) as started,
+    ):
+        yield started
+
+
 @pytest.fixture
 async def service(driver: FakeDriver, leases: GpuLeases, tmp_path: Path) -> AsyncIterator[SandboxService]:
-    settings = SandboxSettings(gpus=("0", ONE.id), gpu_wait_s=0.05)
     async with (
         Database(tmp_path / "test.db") as database,
-        SnapshotStore(database, tmp_path / "snapshots", 2**20) as snapshots,
-        SandboxService(
-            driver,
-            settings,
-            snapshots,
-            SandboxStore(database),
-            tmp_path / "spool",
-            gpus=Gpus(settings, leases, lambda: THERE),
-        ) as started,
+        serving(driver, leases, database, tmp_path) as started,
     ):
         yield started
 
@@ -162,3 +168,21 @@ async def test_a_sandbox_that_does_not_come_up_gives_its_gpu_back(
     with pytest.raises(DriverUnavailable):
         await service.create(ANNA, NewSandbox(gpus=1))
     await eventually(lambda: not leases.lent)
+
+
+@pytest.mark.anyio
+async def test_a_sandbox_that_outlived_its_server_keeps_its_gpu_from_the_models_of_the_next_one(
+    driver: FakeDriver, leases: GpuLeases, tenant: Tenant, tmp_path: Path
+) -> None:
+    async with Database(tmp_path / "test.db") as database:
+        async with serving(driver, GpuLeases(), database, tmp_path) as first:
+            made = await first.create(ANNA, NewSandbox(gpus=("1",)))
+            record = SandboxRecord.of(made).model_copy(update={"server": "0-0"})
+        assert made.enforced is not None
+        await SandboxStore(database).add(record)
+        driver.adopted = [Adopted(made.id, made.enforced, {})]
+        async with serving(driver, leases, database, tmp_path) as second:
+            assert leases.lent == {ONE.id: 1}
+            assert ONE.id not in tenant.on
+            await second.delete(ANNA, made.id)
+            await eventually(lambda: not leases.lent)

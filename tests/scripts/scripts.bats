@@ -140,7 +140,7 @@ stand_in() { # NAME [SCRIPT]: notes its arguments
 }
 
 @test "with monitoring, Prometheus gets a key for metrics alone" {
-    stand_in docker 'case "$*" in *inspect*) echo healthy ;; *" ps "*) echo id ;; *"keys create"*) echo "{\"key\": \"lmsk_metrics\"}" ;; esac'
+    stand_in docker 'case "$*" in *inspect*) echo healthy ;; *" ps "*) echo id ;; *"keys create"*) echo lmsk_metrics ;; esac'
     export SECRETS=$BATS_TEST_TMPDIR/secrets
     run "$root/scripts/compose" up gpu monitoring
     [ "$status" -eq 0 ]

@@ -1,6 +1,5 @@
 """The database is brought to the schema that the code has, from every revision there ever was."""
 
-import re
 import sqlite3
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 import lm_sandbox.app  # noqa: F401 - every table hangs on the metadata then
@@ -25,11 +25,12 @@ def migrated(path: Path, revision: str) -> None:
     command.upgrade(config, revision)
 
 
-def test_the_newest_revision_is_the_one_that_the_code_asks_for() -> None:
-    assert REVISIONS[-1] == NEWEST_REVISION
-    assert [re.sub(r"\D", "", revision) for revision in REVISIONS] == [
-        f"{n:04}" for n in range(1, len(REVISIONS) + 1)
-    ]
+def test_each_revision_follows_the_one_before_and_the_newest_is_what_the_code_asks_for() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    chain = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert chain == REVISIONS[::-1]
+    assert chain[0] == NEWEST_REVISION
 
 
 @pytest.mark.anyio

@@ -1,7 +1,11 @@
-"""What coding agents were seen to send, in shape: Claude Code 2.1, Codex 0.171, opencode 1.18."""
+"""What agents and chat programs send, in shape.
+
+Claude Code 2.1, Codex 0.171 and opencode 1.18 as they were seen, Open WebUI as its source (routers/ollama.py) has it.
+"""
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -158,3 +162,28 @@ def test_opencode_streams_with_its_usage(http: httpx.Client) -> None:
     chunks = events_of(http.post("/v1/chat/completions", json=asked))
     assert chunks[-1]["usage"]["total_tokens"] > 0
     assert "".join(c["delta"].get("content") or "" for chunk in chunks for c in chunk["choices"])
+
+
+def test_open_webui_lists_what_is_there_and_chats(http: httpx.Client) -> None:
+    headers = {
+        "Content-Type": "application/json",
+        "X-OpenWebUI-User-Name": "Anna%20B",
+        "X-OpenWebUI-User-Role": "admin",
+    }
+    assert http.get("/api/version", headers=headers).json()["version"]
+    models = http.get("/api/tags", headers=headers).json()["models"]
+    assert {"nano:latest", "nano+bash:latest"} <= {model["model"] for model in models}
+    asked = {
+        "model": "nano:latest",
+        "messages": [{"role": "user", "content": "thanks"}],
+        "options": {"temperature": 0.8, "num_ctx": 8192, "stop": ["<|stop|>"]},
+        "stream": True,
+    }
+    answer = http.post("/api/chat", content=json.dumps(asked), headers=headers)
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert lines[-1]["done"]
+    assert "".join(line["message"]["content"] for line in lines)
+    (loaded,) = http.get("/api/ps", headers=headers).json()["models"]
+    assert datetime.fromisoformat(loaded["expires_at"]).tzinfo is not None
+    assert loaded["name"] in {model["name"] for model in models}

@@ -57,6 +57,20 @@ async def test_a_bad_body_is_a_422_that_names_the_field_and_makes_nothing(client
     assert (await client.get("/v1/sandboxes")).json()["data"] == []
 
 
+async def test_of_what_may_be_of_several_kinds_the_field_is_named_and_not_the_kind(
+    client: httpx.AsyncClient,
+) -> None:
+    path = f"/v1/sandboxes/{(await client.post('/v1/sandboxes', json={})).json()['id']}/commands"
+    for url, body, field in (
+        (path, {"command": ["ls", "a\0b"]}, "command.1"),
+        (path, {"command": 5}, "command"),
+        (path, {}, "command"),
+        ("/v1/sandboxes", {"gpus": ["0", "/"]}, "gpus.1"),
+    ):
+        answer = await client.post(url, json=body)
+        assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
 async def test_odd_ids_are_not_found_and_odd_pages_are_refused_or_empty(client: httpx.AsyncClient) -> None:
     for odd in ("%00", "%ff", "..%2f..", LONG, "sb_%2e%2e", "%F0%9F%98%80"):
         for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/pause"), ("GET", "/commands/x")):

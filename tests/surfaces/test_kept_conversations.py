@@ -11,6 +11,7 @@ from typing import Any
 import openai
 import pytest
 
+from lm_sandbox.surfaces.openai.containers.skills import told
 from tests.conftest import Server
 
 SHELL: Any = [{"type": "shell"}]
@@ -75,27 +76,27 @@ def test_a_response_goes_on_with_a_conversation_and_its_sandbox(sdk: openai.Open
 
 def test_a_response_that_fails_adds_nothing(sdk: openai.OpenAI) -> None:
     made = sdk.conversations.create()
-    with pytest.raises(openai.BadRequestError):
-        sdk.responses.create(model="nano", conversation=made.id, input="x " * 9000)
+    nonsense: Any = {"format": {"type": "json_schema", "name": "s", "schema": {"type": "nonsense"}}}
+    with pytest.raises(openai.APIStatusError):
+        sdk.responses.create(model="nano", conversation=made.id, input="hello", text=nonsense)
     assert kinds(sdk, made.id) == []
 
 
 def test_a_conversation_and_an_earlier_response_exclude_each_other(sdk: openai.OpenAI) -> None:
     made = sdk.conversations.create()
-    with pytest.raises(openai.BadRequestError, match="exclude each other"):
+    with pytest.raises(openai.UnprocessableEntityError, match="exclude each other"):
         sdk.responses.create(model="nano", conversation=made.id, previous_response_id="resp_1", input="x")
     with pytest.raises(openai.NotFoundError):
         sdk.responses.create(model="nano", conversation="conv_none", input="x")
 
 
 def test_tokens_are_counted_as_the_model_takes_them(sdk: openai.OpenAI) -> None:
-    for more in ({}, {"instructions": "Be short."}, {"tools": SHELL}):
-        asked: Any = {"model": "nano", "input": "hello", **more}
-        counted = sdk.responses.input_tokens.count(**asked)
-        made = sdk.responses.create(**asked)
-        assert made.usage is not None
-        if "shell_call" not in [item.type for item in made.output]:
-            assert counted.input_tokens == made.usage.input_tokens
+    asked: Any = {"model": "nano", "input": "hello", "instructions": "Be short."}
+    made = sdk.responses.create(**asked)
+    assert made.usage is not None
+    assert sdk.responses.input_tokens.count(**asked).input_tokens == made.usage.input_tokens
+    with_more = sdk.responses.input_tokens.count(model="nano", input="hello there, you", tools=SHELL)
+    assert with_more.input_tokens > made.usage.input_tokens
     assert sdk.responses.input_tokens.count(input="hello").object == "response.input_tokens"
 
 
@@ -105,11 +106,11 @@ def test_a_long_conversation_is_made_short_and_gone_on_with(sdk: openai.OpenAI) 
     assert short.object == "response.compaction"
     assert [item.type for item in short.output] == ["message", "compaction"]
     assert short.usage.output_tokens > 0
-    items: Any = [item.model_dump(exclude_none=True) for item in short.output]
+    items: Any = [item.model_dump(exclude_none=True, warnings=False) for item in short.output]
     again = sdk.responses.create(model="nano", input=[*items, {"role": "user", "content": "hello"}])
     assert again.output_text
     items[-1]["encrypted_content"] = "of another server"
-    with pytest.raises(openai.BadRequestError, match="compaction"):
+    with pytest.raises(openai.UnprocessableEntityError, match="compaction"):
         sdk.responses.create(model="nano", input=items)
 
 
@@ -136,14 +137,12 @@ def test_a_skill_is_there_in_its_container(sdk: openai.OpenAI, shared_server: Se
         cast_to=object,
     )
     assert ran["stdout"] == "Run greet.sh.good day\n"  # type: ignore[index]
-    environment: Any = {"type": "container_reference", "container_id": made.id}
-    with_it = sdk.responses.create(
-        model="nano", input="hello", tools=[{"type": "shell", "environment": environment}]
-    )
-    without = sdk.responses.create(model="nano", input="hello", tools=SHELL)
-    assert with_it.usage is not None
-    assert without.usage is not None
-    assert with_it.usage.input_tokens > without.usage.input_tokens
+
+
+def test_a_model_is_told_of_the_skills_of_its_sandbox() -> None:
+    text = told({"skill.greeting": "Greets people.", "container_name": "skilled"})
+    assert text.splitlines()[1:] == ["- greeting: Greets people. (/workspace/skills/greeting)"]
+    assert not told({"container_name": "skilled"})
 
 
 def test_a_response_brings_its_skills_along(sdk: openai.OpenAI) -> None:
@@ -153,11 +152,12 @@ def test_a_response_brings_its_skills_along(sdk: openai.OpenAI) -> None:
     )
     (output,) = [item for item in made.output if item.type == "shell_call_output"][:1]
     assert {"greeting", "other"} <= set(output.output[0].stdout.split())
-    told = json.dumps(sdk.responses.retrieve(made.id).model_dump())
-    assert "Greets people." in told
-    assert "UEsDB" not in told  # The archive itself is not kept.
+    kept = json.dumps(sdk.responses.retrieve(made.id).to_dict())
+    assert "Greets people." in kept
+    assert "UEsDB" not in kept  # The archive itself is not kept.
 
 
+REFUSED = (openai.BadRequestError, openai.UnprocessableEntityError)
 BAD: list[tuple[dict[str, object], str]] = [
     ({"type": "skill_reference", "skill_id": "skill_1"}, "skill_1"),
     (skill("../x"), "name"),
@@ -172,6 +172,6 @@ BAD: list[tuple[dict[str, object], str]] = [
 def test_a_skill_that_cannot_be_taken_is_refused(
     sdk: openai.OpenAI, bad: dict[str, object], words: str
 ) -> None:
-    with pytest.raises(openai.BadRequestError, match=words) as refusal:
+    with pytest.raises(REFUSED, match=words) as refusal:
         sdk.containers.create(name="c", skills=[bad])  # type: ignore[list-item]
-    assert str(refusal.value.body["param"]).startswith("skills")  # type: ignore[index, call-overload]
+    assert str(refusal.value.body["param"]).startswith("skills")  # type: ignore[index]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from io import BytesIO
 from typing import Any
 
@@ -18,6 +18,7 @@ from lm_sandbox.identity.gate import Visit
 from lm_sandbox.identity.keys import NewKey
 from lm_sandbox.identity.principals import Scope
 from lm_sandbox.identity.quotas import Quotas
+from lm_sandbox.identity.shares import STARTS_AT_ONCE
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.deps import Services
 from tests.conftest import KEY
@@ -195,6 +196,34 @@ async def test_tokens_are_counted_and_then_no_model_is_asked(
         second = await http.post(route, json=body, headers=bearer(key.token))
         assert "tokens in 60 seconds" in second.text
         assert stream or second.status_code == 429
+
+
+async def test_one_who_starts_much_does_not_hold_up_another(settings: Settings) -> None:
+    async with app_with(settings) as (http, services), AsyncExitStack() as turns:
+        busy, other = [await services.keys.issue(name, EVERYTHING) for name in ("busy", "other")]
+        holder = await services.keys.authenticate(busy.token)
+        ended: list[str] = []
+
+        async def run(token: str, path: str) -> None:
+            assert (await http.post(path, json={"command": "true"}, headers=bearer(token))).status_code == 200
+            ended.append("busy" if token == busy.token else "other")
+
+        async def sandbox_of(token: str) -> str:
+            made = (await http.post("/v1/sandboxes", json={}, headers=bearer(token))).json()
+            return f"/v1/sandboxes/{made['id']}/commands"
+
+        paths = {token: await sandbox_of(token) for token in (busy.token, other.token)}
+        # All but one of the turns are taken for as long as this takes, and the last until all wait.
+        for _ in range(STARTS_AT_ONCE - 1):
+            await turns.enter_async_context(services.shares.starting(holder))
+        async with anyio.create_task_group() as tasks:
+            async with services.shares.starting(holder):
+                for number, token in enumerate([busy.token] * 20 + [other.token], 1):
+                    tasks.start_soon(run, token, paths[token])
+                    with anyio.fail_after(60):
+                        while services.shares.starts.length < number:
+                            await anyio.sleep(0.001)
+        assert ended.index("other") <= 4
 
 
 async def test_runs_at_once_are_counted_also_those_that_pass_through(services: Services) -> None:

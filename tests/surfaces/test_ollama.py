@@ -323,8 +323,9 @@ def test_clients_find_that_there_is_an_ollama(shared: Server) -> None:
 
 def test_what_makes_no_sense_here_says_what_to_do(client: ollama.Client) -> None:
     calls: list[Callable[[], object]] = [
-        partial(client.create, "x", from_="nano"),
-        partial(client.copy, "nano", "y"),
+        partial(client.create, "x", from_="nano", system="Be kind."),
+        partial(client.create, "x"),
+        partial(client.copy, "nano", "a/b"),
         partial(client.push, "nano"),
         partial(client.delete, "nano"),
         partial(client.pull, "no source"),

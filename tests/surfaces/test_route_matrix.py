@@ -4,32 +4,43 @@ import base64
 import json
 import re
 from collections.abc import AsyncIterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from lm_sandbox.agent.conversation_store import KeptItem
 from lm_sandbox.agent.run_store import RunRecord
 from lm_sandbox.app import create_app
+from lm_sandbox.config.access import OidcSettings
 from lm_sandbox.config.settings import Settings
+from lm_sandbox.identity.gate import Gate, Visit
+from lm_sandbox.identity.issuers import Issuers
 from lm_sandbox.identity.key_records import API_KEYS
 from lm_sandbox.identity.keys import KeyStore, NewKey
 from lm_sandbox.identity.principals import Principal, Scope
-from lm_sandbox.identity.users import NewUser
+from lm_sandbox.identity.rates import Rates
+from lm_sandbox.identity.sign_in import Asked, Grant
+from lm_sandbox.identity.users import NewUser, UserChange
 from lm_sandbox.sandboxes.sandbox import NewSandbox
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.web import ROUTERS
 from tests.conftest import KEY
+from tests.identity.issuer import AUDIENCE, running_issuer
 from tests.surfaces.route_rows import ROWS, Need, Row
 
 pytestmark = pytest.mark.anyio
 
-REFUSED = ("none", "bad", "basic", "expired", "revoked")
+REFUSED = {
+    "keys": ("none", "bad", "basic", "expired", "revoked"),
+    "tokens": ("refresh token", "revoked token", "disabled user", "foreign issuer"),
+}
+PASSWORD = "correct horse battery staple"
 EVERYTHING = frozenset(Scope) - {Scope.ADMIN}
 OPEN_ROUTES = {("GET", "/docs"), ("GET", "/openapi.json")}
 ITEM = KeptItem("msg_1", '{"id": "msg_1", "type": "message", "role": "user", "content": "x"}')
@@ -92,10 +103,15 @@ class World:
 @pytest.fixture
 async def world(services: Services, client: httpx.AsyncClient) -> World:
     owner = await services.keys.issue("owner", EVERYTHING)
-    principal = await services.keys.authenticate(owner.token)
+    return await world_of(services, client, owner.token)
+
+
+async def world_of(services: Services, client: httpx.AsyncClient, token: str) -> World:
+    """What there is where the owner of everything comes with this key or token."""
+    principal = await services.gate.enter(Visit("198.51.100.1"), token)
     app = client._transport._app  # type: ignore[attr-defined]
-    ids = await belongings(services, client, principal, owner.token)
-    return World(app, client, ids, {"right": owner.token, "admin": KEY, **await strangers(services)})
+    ids = await belongings(services, client, principal, token)
+    return World(app, client, ids, {"right": token, "admin": KEY, **await strangers(services)})
 
 
 async def belongings(
@@ -160,7 +176,30 @@ async def strangers(services: Services) -> dict[str, str]:
             others = EVERYTHING - {scope}
             tokens[f"without {scope}"] = (await services.keys.issue(f"without {scope}", others)).token
     tokens["other"] = (await services.keys.issue("other", EVERYTHING)).token
-    return tokens
+    return tokens | await strangers_with_tokens(services)
+
+
+async def strangers_with_tokens(services: Services) -> dict[str, str]:
+    grants = [
+        await logged_in(services, name, frozenset(Scope)) for name in ("anna", "berta", "carla", "dora")
+    ]
+    await services.tokens.revoke(grants[1].access.value)
+    await services.sign_in.change(grants[2].user.id, UserChange(disabled=True))
+    narrow = await services.tokens.issue(grants[3].user, frozenset({Scope.METRICS}))
+    return {
+        "refresh token": grants[0].refresh,
+        "revoked token": grants[1].access.value,
+        "disabled user": grants[2].access.value,
+        "foreign issuer": jwt.encode({"iss": "https://evil.test", "scope": "admin"}, "x" * 32, "HS256"),
+        "narrow token": narrow.value,
+        "other user": (await logged_in(services, "emma", EVERYTHING)).access.value,
+        "admin user": grants[0].access.value,
+    }
+
+
+async def logged_in(services: Services, name: str, scopes: frozenset[Scope]) -> Grant:
+    await services.users.make(NewUser(name, scopes, password=PASSWORD))
+    return await services.sign_in.by_password(name, PASSWORD, Asked("198.51.100.1"))
 
 
 async def end(keys: KeyStore, key_id: str) -> None:
@@ -201,28 +240,47 @@ def test_every_route_has_a_row(settings: Settings) -> None:
     assert known == every_route(settings)
 
 
-@pytest.mark.parametrize("who", REFUSED)
-async def test_who_has_no_key_that_works_is_told_nothing(world: World, who: str) -> None:
+@pytest.mark.parametrize("kinds", REFUSED)
+async def test_who_has_no_key_that_works_is_told_nothing(world: World, kinds: str) -> None:
     for method, path, row in rows():
         if row.need in {Need.NOTHING, Need.LINK}:
             continue
-        if who == "basic":
-            url = world.fill(re.sub(r":\w+}", "}", path))
-            headers = {"Authorization": "Basic " + base64.b64encode(f"x:{KEY}".encode()).decode()}
-            answer = (
-                await world.handshake(url, headers)
-                if method == "WS"
-                else await world.http.request(method, url, headers=headers)
-            )
-        else:
-            answer = await world.call(method, path, row, world.tokens.get(who))
-        assert answer.status_code == 401, (method, path, who, answer.text)
-        if method != "WS":
-            assert answer.headers["www-authenticate"].startswith("Bearer")
-        if method != "HEAD" and who in {"expired", "revoked"}:
-            assert {"expired": "time of this API key is over", "revoked": "was revoked"}[who] in answer.text
-        for name, value in world.ids.items():
-            assert not name.endswith("_id") or value not in answer.text
+        for who in REFUSED[kinds]:
+            answer = await refused(world, who, (method, path, row))
+            assert answer.status_code == 401, (method, path, who, answer.text)
+            if method != "WS":
+                assert answer.headers["www-authenticate"].startswith("Bearer")
+            if method != "HEAD" and who in SAID:
+                assert SAID[who] in answer.text
+            for name, value in world.ids.items():
+                assert not name.endswith("_id") or value not in answer.text
+
+
+SAID = {
+    "expired": "time of this API key is over",
+    "revoked": "was revoked",
+    "revoked token": "was revoked",
+    "disabled user": "login of this token is over",
+}
+
+
+async def refused(world: World, who: str, where: tuple[str, str, Row]) -> httpx.Response:
+    method, path, row = where
+    if who != "basic":
+        return await world.call(method, path, row, world.tokens.get(who))
+    url = world.fill(re.sub(r":\w+}", "}", path))
+    headers = {"Authorization": "Basic " + base64.b64encode(f"x:{KEY}".encode()).decode()}
+    if method == "WS":
+        return await world.handshake(url, headers)
+    return await world.http.request(method, url, headers=headers)
+
+
+async def test_a_token_for_something_else_is_refused_though_its_user_may(world: World) -> None:
+    for method, path, row in rows():
+        if row.need in {Need.NOTHING, Need.LINK, Need.KEY, Need.METRICS}:
+            continue
+        answer = await world.call(method, path, row, world.tokens["narrow token"])
+        assert answer.status_code == 403, (method, path, answer.text)
 
 
 async def test_who_lacks_the_scope_is_refused_before_anything_is_looked_up(world: World) -> None:
@@ -234,20 +292,21 @@ async def test_who_lacks_the_scope_is_refused_before_anything_is_looked_up(world
         assert answer.status_code == 403, (method, path, answer.text)
 
 
-async def test_for_another_key_what_is_owned_does_not_exist(world: World) -> None:
+@pytest.mark.parametrize("who", ["other", "other user"])
+async def test_for_another_key_or_user_what_is_owned_does_not_exist(world: World, who: str) -> None:
     for method, path, row in rows():
         if row.owned:
-            answer = await world.call(method, path, row, world.tokens["other"])
+            answer = await world.call(method, path, row, world.tokens[who])
             assert answer.status_code == 404, (method, path, answer.text)
         elif row.listed:
-            answer = await world.call(method, path, row, world.tokens["other"])
+            answer = await world.call(method, path, row, world.tokens[who])
             assert answer.status_code == 200, (method, path, answer.text)
             assert not [
                 value for name, value in world.ids.items() if name.endswith("_id") and value in answer.text
             ]
         if row.foreign is not None:
             foreign = Row(row.need, json=row.foreign)
-            answer = await world.call(method, path, foreign, world.tokens["other"])
+            answer = await world.call(method, path, foreign, world.tokens[who])
             assert answer.status_code == 404, (method, path, answer.text)
     # And nothing of it was touched.
     for method, path, row in rows():
@@ -256,11 +315,41 @@ async def test_for_another_key_what_is_owned_does_not_exist(world: World) -> Non
             assert answer.status_code == 200, (method, path, answer.text)
 
 
-@pytest.mark.parametrize("who", ["right", "admin"])
-async def test_who_may_is_let_in(world: World, who: str) -> None:
+@pytest.fixture(params=["key", "token of a key", "user", "user from elsewhere"])
+async def owners_world(
+    request: pytest.FixtureRequest, settings: Settings, services: Services, client: httpx.AsyncClient
+) -> AsyncIterator[World]:
+    """The world of each kind of owner there is."""
+    async with running_issuer() as issuer:
+        corp = OidcSettings(issuer=issuer.url, audience=AUDIENCE, everyone=tuple(sorted(EVERYTHING)))
+        issuers = Issuers({"corp": corp}, services.users)
+        gate = Gate(services.keys, services.tokens, Rates(), settings.limits, issuers)
+        services = replace(services, issuers=issuers, gate=gate)
+        client._transport._app.state.services = services  # type: ignore[attr-defined]
+        key = await services.keys.issue("owner", EVERYTHING)
+        caller = await services.keys.authenticate(key.token)
+        tokens = {
+            "key": key.token,
+            "token of a key": (await services.tokens.issue(caller, frozenset())).value,
+            "user": (await logged_in(services, "owner", EVERYTHING)).access.value,
+            "user from elsewhere": issuer.token(),
+        }
+        yield await world_of(services, client, tokens[request.param])
+
+
+async def test_who_may_is_let_in_however_it_comes(owners_world: World) -> None:
+    await let_in(owners_world, "right")
+
+
+@pytest.mark.parametrize("who", ["admin", "admin user"])
+async def test_an_admin_is_let_in_everywhere(world: World, who: str) -> None:
+    await let_in(world, who)
+
+
+async def let_in(world: World, who: str) -> None:
     wrong: list[object] = []
     for method, path, row in rows():
-        if row.need is Need.ADMIN and who != "admin":
+        if row.need is Need.ADMIN and "admin" not in who:
             continue
         answer = await world.call(method, path, row, world.tokens[who])
         if answer.status_code != row.ok:

@@ -1,12 +1,18 @@
 """`lm-sandbox doctor`: what this host gives, what it lacks, and how to mend it."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
+import anyio.to_thread
 from rich.console import Console
+from rich.prompt import Confirm
 from rich.table import Table
 
+from lm_sandbox.cli.mending import Mender, run_here, steps_for
+from lm_sandbox.cli.program import complain
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.models.engine import Model, ModelState
 from lm_sandbox.models.hardware import Hardware, read_hardware
@@ -14,6 +20,10 @@ from lm_sandbox.models.placement import GIB
 from lm_sandbox.models.registry import EngineState
 from lm_sandbox.parts import build_driver, build_registry
 from lm_sandbox.sandboxes.driver import Check
+from lm_sandbox.sandboxes.remedies import Step, by_hand
+
+# What one round brings to light the next one mends, such as what a new package is refused.
+ROUNDS = 4
 
 
 async def examine(settings: Settings, *, as_json: bool) -> int:
@@ -27,7 +37,7 @@ async def examine(settings: Settings, *, as_json: bool) -> int:
     if as_json:
         report = {
             "driver": driver.name,
-            "checks": [asdict(check) for check in checks],
+            "checks": [asdict(check) | {"remedy": [step.shell for step in check.remedy]} for check in checks],
             "hardware": asdict(hardware),
             "engines": {engine.name: engine.problem or "ok" for engine in engines},
             "models": [asdict(model) for model in models],
@@ -37,6 +47,51 @@ async def examine(settings: Settings, *, as_json: bool) -> int:
         _print(driver.name, checks, models)
         _print_hardware(hardware, engines)
     return 1 if any(check.required and not check.ok for check in checks) else 0
+
+
+async def mend(settings: Settings, *, sure: bool) -> int:
+    """Shows what would mend this host, takes those steps, and examines the host again.
+
+    Args:
+        settings: Of the server that is to run here.
+        sure: Whether nobody is asked first.
+
+    Returns 1 where a step fails or a required check still does, where nobody wants it, or without root.
+    """
+    driver = build_driver(settings.for_one_use())
+    mender, taken = Mender(Path("/"), run_here), list[Step]()
+    for _ in range(ROUNDS):
+        checks = await anyio.to_thread.run_sync(driver.checks)
+        steps = [step for step in steps_for(checks) if step not in taken]
+        if not steps:
+            break
+        if not _agreed(steps, sure=sure):
+            return 1
+        for step in steps:
+            if problem := await anyio.to_thread.run_sync(mender.take, step):
+                complain(f"{problem}. The steps before it are done.")
+                return 1
+        taken += steps
+    if not taken:
+        Console().print("There is nothing here that this could mend.")
+    return await examine(settings, as_json=False)
+
+
+def _agreed(steps: Sequence[Step], *, sure: bool) -> bool:
+    console = Console(highlight=False, markup=False)
+    if os.geteuid() != 0:
+        complain("Only root can mend this host. Run this as root, or type:")
+        console.print(by_hand(tuple(steps)), soft_wrap=True)
+        return False
+    for step in steps:
+        console.print(f"# {step.shell}", soft_wrap=True)
+    if sure:
+        return True
+    try:
+        return Confirm.ask("Do this?", console=console, default=False)
+    except EOFError:
+        complain("Nobody is there to ask; --yes takes the steps unasked.")
+        return False
 
 
 def _print(driver: str, checks: list[Check], models: list[Model]) -> None:

@@ -11,7 +11,7 @@ from lm_sandbox.cli.audit_verbs import AUDIT
 from lm_sandbox.cli.image_verbs import IMAGES
 from lm_sandbox.cli.key_verbs import KEYS
 from lm_sandbox.cli.model_verbs import MODELS
-from lm_sandbox.cli.program import AsJson, finish, load_settings
+from lm_sandbox.cli.program import AsJson, DriverName, finish, load_settings
 from lm_sandbox.cli.run_verbs import RUNS
 from lm_sandbox.cli.sandbox_verbs import SANDBOXES
 from lm_sandbox.cli.scope import enter_scope
@@ -99,26 +99,36 @@ def serve_mcp(
 @app.command()
 def doctor(
     security: Annotated[bool, typer.Option("--security", help="Say what is open instead.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended, as root.")] = False,
+    sure: Annotated[bool, typer.Option("--yes", help="With --fix: do not ask first.")] = False,
+    driver: DriverName = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what this host gives, what it lacks, and how to mend it."""
+    if fix and (security or as_json):
+        raise typer.BadParameter("it goes with neither --security nor --json", param_hint="--fix")
     if security:
         from lm_sandbox.cli.security import examine_security  # noqa: PLC0415
 
         finish(partial(examine_security, load_settings(), as_json=as_json))
-    from lm_sandbox.cli.doctor import examine  # noqa: PLC0415
+    from lm_sandbox.cli.doctor import examine, mend  # noqa: PLC0415
 
     enter_scope()
-    finish(partial(examine, load_settings(), as_json=as_json))
+    settings = load_settings(driver=driver)
+    finish(partial(mend, settings, sure=sure) if fix else partial(examine, settings, as_json=as_json))
 
 
 @app.command()
-def verify(as_json: AsJson = False) -> None:
+def verify(
+    driver: DriverName = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Attempts of this group.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Try to break out of a sandbox on this machine, and report what held."""
     from lm_sandbox.cli.verify import report  # noqa: PLC0415
 
     enter_scope()
-    finish(partial(report, load_settings(), as_json=as_json))
+    finish(partial(report, load_settings(driver=driver), only or [], as_json=as_json))
 
 
 @app.command("engine-proxy")

@@ -18,11 +18,14 @@ BAD_USE = 2
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-def load_settings(*, host: str | None = None, port: int | None = None) -> Settings:
+DriverName = Annotated[str | None, typer.Option("--driver", help="bubblewrap or docker.")]
+
+
+def load_settings(*, host: str | None = None, port: int | None = None, driver: str | None = None) -> Settings:
     """Reads the settings; flags that were given win."""
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    given: dict[str, object] = {"host": host, "port": port, "sandbox": driver and {"driver": driver}}
     try:
-        return Settings(**given)  # type: ignore[arg-type]
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         for problem in error.errors():
             place = ".".join(str(part) for part in problem["loc"])

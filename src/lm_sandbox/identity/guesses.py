@@ -1,6 +1,6 @@
 """How many passwords may be tried for one account: guessing is slow, and locks nobody out for ever.
 
-Whoever guesses from many addresses uses up what may be tried together from all that the account was never used
+Whoever guesses from many addresses uses up what may be tried together from all that the account was not used
 from. Each that it was used from has as much for itself, which no guess from elsewhere takes away.
 """
 

@@ -1,7 +1,7 @@
 """The public keys of an issuer: found by discovery, kept, and fetched anew when a key is not among them.
 
 Sources: OpenID Connect Discovery 1.0, section 4; RFC 8414, section 3; RFC 7517. Nothing that a token says is
-ever fetched: the address is that of the settings, what that refers to is on the same host, no redirect is followed.
+ever fetched: the address is that of the settings, what it refers to is on the same host, no redirect counts.
 """
 
 import json

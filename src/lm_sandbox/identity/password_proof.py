@@ -50,7 +50,7 @@ class PasswordProof:
             self._refused(user, "disabled" if right else "wrong_password" if user else "unknown_user")
             raise GrantRefused(WRONG)
         if self._passwords.is_outdated(kept):
-            hashed = await self._passwords.rehash(password, place=place)
+            hashed = await self._passwords.hash(password, place=place)
             await self._records.set_password(user.id, hashed, None)
         return user
 

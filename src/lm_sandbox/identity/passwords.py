@@ -16,6 +16,8 @@ AT_ONCE = 2
 MOST_WAITING = 64
 # A password with as few different characters as this is no secret.
 FEWEST_DIFFERENT = 4
+# Shorter ones are in many a password by chance.
+SHORTEST_NAME = 4
 
 
 class Passwords:
@@ -31,17 +33,30 @@ class Passwords:
         self._turns = FairQueue(AT_ONCE, MOST_WAITING, "passwords to be checked")
         self._nobodys = ""
 
-    async def hash(self, password: str, name: str, *, place: str = "") -> str:
-        """Returns what is kept of a new password.
+    def check(self, password: str, name: str) -> None:
+        """Lets a password that somebody has chosen be one.
 
         Raises:
             Invalid: it is too short, too long, or too easily guessed.
+        """
+        plain, shortest = _normal(password), self._settings.shortest
+        if not shortest <= len(plain) <= LONGEST:
+            raise Invalid(f"A password has {shortest} to {LONGEST} characters.", field="password")
+        named = len(name) >= SHORTEST_NAME and name.casefold() in plain.casefold()
+        if len(set(plain)) < FEWEST_DIFFERENT or named:
+            raise Invalid(
+                "This password is too easily guessed: it repeats itself, or has the name in it.",
+                field="password",
+            )
+
+    async def hash(self, password: str, *, place: str = "") -> str:
+        """Returns what is kept of a password.
+
+        Raises:
             NoCapacity: too many wait.
         """
-        plain = _normal(password)
-        self._check(plain, name)
         async with self._turns.turn(place):
-            return await anyio.to_thread.run_sync(self._hasher.hash, plain)
+            return await anyio.to_thread.run_sync(self._hasher.hash, _normal(password))
 
     async def matches(self, kept: str, password: str, *, place: str = "") -> bool:
         """Whether a password is the one that was kept; takes as long where none was.
@@ -57,11 +72,6 @@ class Passwords:
         """Whether it was hashed at another cost than the settings ask for now."""
         return self._hasher.check_needs_rehash(kept)
 
-    async def rehash(self, password: str, *, place: str = "") -> str:
-        """Returns what is kept of a password that is right already."""
-        async with self._turns.turn(place):
-            return await anyio.to_thread.run_sync(self._hasher.hash, _normal(password))
-
     def _compare(self, kept: str, plain: str) -> bool:
         if not self._nobodys:
             self._nobodys = self._hasher.hash("of nobody")
@@ -70,16 +80,6 @@ class Passwords:
         except (VerificationError, InvalidHashError):
             return False
         return bool(kept)
-
-    def _check(self, password: str, name: str) -> None:
-        shortest = self._settings.shortest
-        if not shortest <= len(password) <= LONGEST:
-            raise Invalid(f"A password has {shortest} to {LONGEST} characters.", field="password")
-        if len(set(password)) < FEWEST_DIFFERENT or (name and name.casefold() in password.casefold()):
-            raise Invalid(
-                "This password is too easily guessed: it repeats itself, or has the name in it.",
-                field="password",
-            )
 
 
 def _normal(password: str) -> str:

@@ -2,15 +2,19 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 
 from lm_sandbox.errors import QuotaReached
 from lm_sandbox.identity.principals import Principal
+from lm_sandbox.identity.queueing import FairQueue
 from lm_sandbox.identity.rates import Rate, Rates
 
 MINUTE_S = 60
 DAY_S = 86_400
 MIB = 1024 * 1024
+# What starts takes milliseconds: more at once would make none of them faster.
+STARTS_AT_ONCE = 32
+MOST_STARTS_WAITING = 4096
 
 Store = Callable[[str], Awaitable[int]]
 
@@ -20,6 +24,7 @@ class Shares:
 
     Attributes:
         stores: Each tells how many bytes of disk an owner has in it.
+        starts: Where commands wait to be started, in turn by who starts them.
 
     Args:
         rates: Count what is taken in a time.
@@ -27,6 +32,7 @@ class Shares:
 
     def __init__(self, rates: Rates | None = None) -> None:
         self.stores: list[Store] = []
+        self.starts = FairQueue(STARTS_AT_ONCE, MOST_STARTS_WAITING, "a start")
         self._rates = rates or Rates()
         self._held: Counter[tuple[str, str]] = Counter()
 
@@ -37,6 +43,14 @@ class Shares:
     def run(self, principal: Principal) -> AbstractContextManager[None]:
         """One answer of a model being made, while its context lasts; raises QuotaReached on entry."""
         return self._hold("runs", principal, principal.quotas.runs)
+
+    def starting(self, principal: Principal) -> AbstractAsyncContextManager[None]:
+        """A turn to start a command, while its context lasts: who starts many does not hold up others.
+
+        Raises on entry:
+            NoCapacity: too many wait.
+        """
+        return self.starts.turn(principal.id)
 
     async def check_sandboxes(self, principal: Principal, taken: int) -> None:
         """Lets another sandbox be made.

@@ -115,7 +115,7 @@ class Users:
                 "name: it has up to 128 letters, digits and . _ @ + -, and begins with none of the latter.",
                 field="name",
             )
-        password = new.password if new.password is not None else _new_password()
+        password = self._chosen(new.password, new.name)
         now = self._now()
         user = User(
             id=f"{PREFIX}{secrets.token_hex(8)}",
@@ -126,7 +126,7 @@ class Users:
             created_at=now,
             password_changed_at=now,
         )
-        await self._records.add(user, await self._passwords.hash(password, new.name))
+        await self._records.add(user, await self._passwords.hash(password))
         return user, password
 
     async def find(self, user_id: str) -> User:
@@ -184,8 +184,8 @@ class Users:
         user = await self._records.find(user_id)
         if user.issuer:
             raise Conflict(f"This user logs in at the issuer {user.issuer!r} and has no password here.")
-        password = password if password is not None else _new_password()
-        hashed = await self._passwords.hash(password, user.name, place=place)
+        password = self._chosen(password, user.name)
+        hashed = await self._passwords.hash(password, place=place)
         return await self._records.set_password(user_id, hashed, self._now()), password
 
     async def delete(self, user_id: str) -> None:
@@ -234,6 +234,12 @@ class Users:
         if user.state is UserState.DISABLED:
             raise UserDisabled("This account is disabled; ask an admin.")
         return Principal(user.id, user.name, user.scopes, user.quotas.over(self._quotas))
+
+    def _chosen(self, password: str | None, name: str) -> str:
+        if password is None:
+            return _new_password()
+        self._passwords.check(password, name)
+        return password
 
     async def _enter(self, identity: Identity, now: datetime) -> User:
         user_id = identity.user_id

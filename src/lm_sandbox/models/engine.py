@@ -193,3 +193,15 @@ class Engine(Protocol):
             EngineUnavailable: the engine does not answer.
         """
         ...
+
+    async def copy(self, model: str, name: str) -> None:
+        """Gives a model a second name, under which it stays when the first is deleted.
+
+        Raises:
+            ModelNotFound: the engine has no such model.
+            Invalid: this is no name for one.
+            Conflict: there is one of that name.
+            Unsupported: the engine copies none, or not this one.
+            EngineUnavailable: the engine does not answer.
+        """
+        ...

@@ -1,12 +1,14 @@
 """The GGUF files on this machine."""
 
+import errno
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
-from lm_sandbox.errors import Unsupported
+from lm_sandbox.errors import Conflict, Invalid, Unsupported
 from lm_sandbox.models.gguf import GgufHeader, Weights, read_header
 from lm_sandbox.models.hub_files import HUB
 
@@ -79,6 +81,31 @@ class Library:
             header = _spread(header, sum(part.stat().st_size for part in others if part.exists()))
         self._headers[file.path] = version, header
         return header
+
+    def link(self, file: ModelFile, name: str) -> None:
+        """Gives a model's file a second name; blocking.
+
+        Raises:
+            Invalid: this is no name for one.
+            Conflict: there is one of that name.
+            Unsupported: the file is on another disk, or one of several.
+        """
+        if not name or _UNSAFE.search(name) or name.startswith((".", "mmproj")) or _PART.search(name):
+            raise Invalid(f"{name[:100]!r} is no name for a model.", field="destination")
+        if any(found.name == name for found in self.find()):
+            raise Conflict(f"There is a model {name!r} already; delete it first.")
+        if len(file.parts()) > 1:
+            raise Unsupported(f"{file.name!r} is in parts; name it in the settings: llamacpp.models.NAME.")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file.path.resolve(), self.folder / f"{name}.gguf")
+        except OSError as error:
+            if error.errno not in {errno.EXDEV, errno.EPERM}:
+                raise
+            raise Unsupported(
+                f"{file.name!r} is on another disk than the folder of models; "
+                "name it in the settings: llamacpp.models.NAME with its file as source."
+            ) from error
 
     def remove(self, file: ModelFile) -> None:
         """Deletes the files of a model; blocking.

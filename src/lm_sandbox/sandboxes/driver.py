@@ -16,6 +16,7 @@ from lm_sandbox.sandboxes.files import SandboxFiles
 from lm_sandbox.sandboxes.limits import Limits
 from lm_sandbox.sandboxes.nvidia import GpuDevice
 from lm_sandbox.sandboxes.process import CommandSpec, Process, Terminal
+from lm_sandbox.sandboxes.remedies import Step
 from lm_sandbox.sandboxes.terminal import TerminalSpec
 
 SandboxId = NewType("SandboxId", str)
@@ -133,6 +134,7 @@ class Check:
         detail: What was seen.
         fix: What a person can type or do when it is not, else an empty string.
         required: Whether the driver refuses to start without it.
+        remedy: What `doctor --fix` does about it; nothing where a person has to decide.
     """
 
     name: str
@@ -140,6 +142,7 @@ class Check:
     detail: str
     fix: str = ""
     required: bool = True
+    remedy: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +287,8 @@ class SandboxDriver(Protocol):
         """
         ...
 
-    async def changes(self, sandbox: SandboxId, folder: Path) -> list[FileChange]:
-        """Tells which files are not as they were saved.
+    async def changes(self, sandbox: SandboxId, folder: Path, until: Path | None = None) -> list[FileChange]:
+        """Tells which files are not as they were saved: now, or as they were saved later, until then.
 
         Raises:
             SandboxNotFound: the driver has no such sandbox.

@@ -117,6 +117,12 @@ class Gpus:
             await self._lender.take_back(gpu.id)
 
 
+def lendable(allowed: Sequence[str], there: Sequence[GpuDevice]) -> list[GpuDevice]:
+    """Lists the GPUs that may be lent: those named by UUID or number, or all."""
+    named = set(allowed)
+    return [gpu for number, gpu in enumerate(there) if ALL in named or {gpu.id, str(number)} & named]
+
+
 def choose(
     asked: Asked, allowed: Sequence[str], there: Sequence[GpuDevice], lent: Mapping[str, int]
 ) -> tuple[GpuDevice, ...]:
@@ -125,10 +131,7 @@ def choose(
     Raises:
         Invalid: there are not as many, or not these.
     """
-    may = [
-        gpu for number, gpu in enumerate(there)
-        if ALL in allowed or {gpu.id, str(number)} & set(allowed)
-    ]  # fmt: skip
+    may = lendable(allowed, there)
     if isinstance(asked, int):
         if asked > len(may):
             raise Invalid(f"gpus may be {len(may)} at most on this server.", field="gpus")

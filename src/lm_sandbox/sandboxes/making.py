@@ -68,8 +68,10 @@ class Making:
         fleet.witness.gone(sandbox, reason)
         with anyio.CancelScope(shield=True):
             await fleet.networks.close(sandbox.id)
-            await fleet.driver.destroy(sandbox.id)
-            fleet.gpus.give_back(sandbox.gpus)
+            try:
+                await fleet.driver.destroy(sandbox.id)
+            finally:
+                fleet.gpus.give_back(sandbox.gpus)
             await fleet.records.remove(sandbox.id)
             await fleet.shares.charge_seconds(sandbox.owner, sandbox.take_seconds(fleet.clock()) + 1)
         await sandbox.close_books()

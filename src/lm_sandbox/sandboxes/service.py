@@ -71,8 +71,8 @@ class SandboxService:
         networks = networks or Networks(driver)
         registry = SandboxRegistry(settings, spool, clock)
         self.runner = CommandRunner(driver, networks, settings)
-        witness = Witness(tell, driver.name, self.runner)
         shares = shares or Shares()
+        witness = Witness(tell, driver.name, self.runner, shares)
         gpus = gpus or Gpus(settings)
         self._fleet = Fleet(driver, settings, registry, records, networks, witness, shares, gpus, clock)
         self._spool = spool
@@ -226,6 +226,7 @@ class SandboxService:
             Invalid: a bound is over the server's.
             TooLarge: the command is too long.
             QuotaReached: the principal has as many at work as it may.
+            NoCapacity: too many wait to be started.
             SandboxFailed: the sandbox died.
         """
         return await self._work.run(principal, self.get(principal, sandbox_id), new, sink, spawn)

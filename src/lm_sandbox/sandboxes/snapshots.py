@@ -79,8 +79,10 @@ class Snapshots:
                     sandbox.state = before
         return sandbox
 
-    async def changes(self, principal: Principal, sandbox_id: str, snapshot_id: str) -> list[FileChange]:
-        """Tells which files of a sandbox are not as they are in a snapshot.
+    async def changes(
+        self, principal: Principal, sandbox_id: str, snapshot_id: str, until: str | None = None
+    ) -> list[FileChange]:
+        """Tells which files of a sandbox are not as they are in a snapshot: now, or in a later one.
 
         Raises:
             SandboxNotFound: the principal has none of this id.
@@ -92,7 +94,8 @@ class Snapshots:
         snapshot = await self._store.find(principal, snapshot_id)
         async with sandbox.changing:
             sandbox.require(SandboxState.RUNNING, SandboxState.PAUSED, SandboxState.STOPPED)
-            return await self._driver.changes(sandbox.id, self._store.folder(snapshot.id))
+            later = self._store.folder((await self._store.find(principal, until)).id) if until else None
+            return await self._driver.changes(sandbox.id, self._store.folder(snapshot.id), later)
 
     async def find(self, principal: Principal, snapshot_id: str) -> Snapshot:
         """Finds one of the principal's snapshots.

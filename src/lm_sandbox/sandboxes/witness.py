@@ -9,6 +9,7 @@ import anyio
 
 from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal
+from lm_sandbox.identity.shares import Shares
 from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.command_runner import CommandRunner, Spawn
 from lm_sandbox.sandboxes.commands import CommandResult, Sink
@@ -34,11 +35,13 @@ class Witness:
         tell: Who listens.
         driver: The name of what makes the sandboxes.
         runner: Starts commands in them.
+        shares: Give each principal its turn to start one.
     """
 
-    def __init__(self, tell: Tell, driver: str, runner: CommandRunner) -> None:
+    def __init__(self, tell: Tell, driver: str, runner: CommandRunner, shares: Shares) -> None:
         self._tell = tell
         self._runner = runner
+        self._shares = shares
         self._driver = driver
 
     @contextmanager
@@ -74,9 +77,10 @@ class Witness:
     async def begin(
         self, principal: Principal, sandbox: Sandbox, new: NewCommand, spawn: Spawn | None
     ) -> Command:
-        """Starts a command, as the runner does."""
-        started = perf_counter()
-        command = await self._runner.begin(sandbox, new, spawn)
+        """Starts a command in its turn, as the runner does."""
+        async with self._shares.starting(principal):
+            started = perf_counter()
+            command = await self._runner.begin(sandbox, new, spawn)
         self._tell(
             CommandStarted(
                 who=principal.id,

@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dict_field
 from typing import Any
@@ -185,9 +185,27 @@ def _of_framework(error: HTTPException) -> Failure:
 
 def _invalid(error: RequestValidationError) -> Failure:
     first = error.errors()[0]
+    # Where something may be of several kinds, each says why it is not that one; the closest one counts.
+    alike = [one for one in error.errors() if one["loc"][:2] == first["loc"][:2]]
+    first = max(alike, key=lambda one: len(_place(one["loc"], error.body)))
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", "it does not parse")
         return Failure(422, "invalid_json", f"The body is not JSON: {reason}.", "body")
-    place = [str(part) for part in first["loc"] if part not in {"body", "query", "path"}]
-    wrong = ".".join(place) or "body"
+    wrong = ".".join(_place(first["loc"], error.body)) or "body"
     return Failure(422, "invalid_request", f"{wrong}: {first['msg']}.", wrong)
+
+
+def _place(loc: Sequence[int | str], body: object) -> list[str]:
+    """Returns where in a request something is, without the names of the kinds that it could have been of."""
+    if loc[:1] != ("body",):
+        return [str(part) for part in loc if part not in {"query", "path"}]
+    place: list[str] = []
+    for part in loc[1:]:
+        if isinstance(body, dict):
+            body = body.get(part)
+        elif isinstance(body, list) and isinstance(part, int) and part < len(body):
+            body = body[part]
+        elif place:
+            continue
+        place.append(str(part))
+    return place

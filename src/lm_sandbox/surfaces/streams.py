@@ -17,6 +17,7 @@ Write = Callable[[bytes], Awaitable[None]]
 BEAT_S = 15.0
 LINE_ENDS = {number: f"\\u{number:04x}" for number in (0x85, 0x2028, 0x2029)}
 BEAT = b": still at work\n\n"
+ENDS = (b"\n\n", b"\r\n\r\n")
 
 
 class ClientGone(ClientDisconnect):
@@ -108,27 +109,30 @@ class PushResponse(Response):
 class EventStream(PushResponse):
     """Server-sent events; a comment now and then tells everyone on the way that it lives.
 
-    Each piece that is written must be whole events.
+    A comment never comes within an event, whatever pieces the events are written in.
     """
 
     async def _write_all(self, write: Write, tasks: TaskGroup) -> None:
-        turn = anyio.Lock()
-        written = anyio.current_time()
+        written, whole = anyio.current_time(), True
 
-        async def write_in_turn(data: bytes) -> None:
-            nonlocal written
-            async with turn:
-                await write(data)
-            written = anyio.current_time()
+        async def write_on(data: bytes) -> None:
+            nonlocal written, whole
+            # Each piece is sent at once, so that nothing comes between it and what is known of it.
+            written, whole = anyio.current_time(), data.endswith(ENDS)
+            await write(data)
 
         async def keep_alive() -> None:
             while True:
                 await anyio.sleep_until(written + BEAT_S)
-                if anyio.current_time() >= written + BEAT_S:
-                    await write_in_turn(BEAT)
+                if anyio.current_time() < written + BEAT_S:
+                    continue
+                if whole:
+                    await write_on(BEAT)
+                else:
+                    await anyio.sleep(BEAT_S)
 
         tasks.start_soon(keep_alive)
-        await self._produce(write_in_turn)
+        await self._produce(write_on)
 
 
 def sse(data: object, event: str | None = None, *, event_id: int | None = None) -> bytes:

@@ -23,7 +23,7 @@ HOST = HostView(existing=frozenset({"/etc/ssl/certs", "/proc/kcore"}), links=fro
 
 
 def test_version_1_is_used_below_the_servers_own_groups() -> None:
-    found = cgroups.find_hierarchy("4:memory:/a/b\n1:cpu:/\n8:pids:/\n6:freezer:/\n", V1, root=True)
+    found = cgroups.find_hierarchy("4:memory:/a/b\n1:cpu:/\n8:pids:/\n6:freezer:/\n", V1, top=True)
     assert found is not None
     assert found.version == 1
     assert found.parents["memory"] == Path("/sys/fs/cgroup/memory/a/b")
@@ -31,8 +31,8 @@ def test_version_1_is_used_below_the_servers_own_groups() -> None:
 
 def test_version_2_is_used_at_the_top_by_root_and_below_the_own_group_by_others() -> None:
     own = "0::/user.slice/app.scope\n"
-    as_root = cgroups.find_hierarchy(own, V2, root=True)
-    as_user = cgroups.find_hierarchy(own, V2, root=False)
+    as_root = cgroups.find_hierarchy(own, V2, top=True)
+    as_user = cgroups.find_hierarchy(own, V2, top=False)
     assert as_root is not None
     assert as_user is not None
     assert as_root.parents["pids"] == Path("/sys/fs/cgroup")
@@ -40,7 +40,7 @@ def test_version_2_is_used_at_the_top_by_root_and_below_the_own_group_by_others(
 
 
 def test_a_host_without_controllers_has_no_hierarchy() -> None:
-    assert cgroups.find_hierarchy("0::/\n", "proc /proc proc rw 0 0", root=True) is None
+    assert cgroups.find_hierarchy("0::/\n", "proc /proc proc rw 0 0", top=True) is None
 
 
 def test_the_writable_tmpfs_is_added_to_the_memory_limit() -> None:

@@ -15,9 +15,11 @@ from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.errors import DriverUnavailable, Invalid, Unsupported
 from lm_sandbox.sandboxes.driver import RunState, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo, Image
+from lm_sandbox.sandboxes.drivers.docker.checks import check_engine
 from lm_sandbox.sandboxes.drivers.docker.confinement import outer_uid, read_confinement
 from lm_sandbox.sandboxes.drivers.docker.container import container_config
 from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
+from lm_sandbox.sandboxes.drivers.docker.podman import for_podman, processes_of_a_user, write_profile
 from lm_sandbox.sandboxes.drivers.docker.profile import seccomp_profile
 from lm_sandbox.sandboxes.drivers.docker.runs import ended_runs, new_run, released
 from lm_sandbox.sandboxes.drivers.docker.runtimes import runtime_kind
@@ -324,3 +326,34 @@ async def test_streams_are_taken_apart_and_wait_for_who_reads_them() -> None:
     await frames.to_the_end()
     assert await frames.take(STDERR, 100) == b""
     receive.close()
+
+
+def test_podman_is_asked_in_its_own_words_and_for_no_less(tmp_path: Path) -> None:
+    image = Image.model_validate({"Id": "sha256:x", "Config": {"Volumes": {"/data": {}}}})
+    config = container_config(SandboxId("sb_x"), SandboxSpec(), DockerSettings(), image=image, run="r")
+    profile = write_profile(tmp_path / "docker")
+    asked = for_podman(config, profile, 1000)
+    assert json.loads(profile.read_text()) == json.loads(seccomp_profile())
+    host, before = asked["HostConfig"], config["HostConfig"]
+    assert host["SecurityOpt"][:2] == ["no-new-privileges", f"seccomp={profile}"]
+    assert host["SecurityOpt"][2] == f"mask={':'.join(before['MaskedPaths'])}"
+    assert set(host["Tmpfs"]) == set(before["Tmpfs"]) > {"/data", "/workspace"}
+    assert len(set(host["Tmpfs"].values())) == 1
+    assert f"size={SandboxSpec().limits.disk_bytes}" in host["Tmpfs"]["/data"].split(",")
+    assert {"Name": "nproc", "Soft": 1000, "Hard": 1000} in host["Ulimits"]
+    changed = {"SecurityOpt", "Tmpfs", "Ulimits"}
+    assert {key: host[key] for key in host if key not in changed} == {
+        key: before[key] for key in before if key not in changed
+    }
+    assert 0 < processes_of_a_user() <= int(Path("/proc/sys/kernel/pid_max").read_text())
+
+
+def test_an_engine_that_is_missing_is_installed_unless_another_one_was_named(tmp_path: Path) -> None:
+    (named,) = check_engine(DockerSettings(socket=tmp_path / "none"), "x")
+    assert (named.ok, named.remedy) == (False, ())
+    if not DockerSettings().socket.is_socket():
+        (usual,) = check_engine(DockerSettings(), "x")
+        assert [step.shell for step in usual.remedy] == [
+            "apt-get install --yes docker.io",
+            "systemctl start docker",
+        ]

@@ -127,6 +127,9 @@ async def test_changes_are_what_the_sandbox_sees(driver: BubblewrapDriver, run: 
         "touch /usr/share/misc/new; rm -rf /usr/share/bug; mkdir /usr/share/bug; echo w > /workspace/w",
     )
     changes = {change.path: change.kind for change in await driver.changes(BOX, tmp_path / "saved")}
+    await driver.save(BOX, tmp_path / "later")
+    then = await driver.changes(BOX, tmp_path / "saved", until=tmp_path / "later")
+    assert {change.path: change.kind for change in then} == changes
     below = {path for path in changes if path.startswith("/usr/share/bug/")}
     assert below
     assert all(changes[path] is ChangeKind.DELETED for path in below)

@@ -1,23 +1,15 @@
 """The bubblewrap driver run by an ordinary user, without any right of root and without control groups."""
 
-import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 import lm_sandbox
 
 NOBODY = 65534
 LIMIT_S = 120
-# What the driver imports; each is copied, as an ordinary user may not read where it is installed.
-PACKAGES = ("lm_sandbox", "anyio", "idna", "typing_extensions", "pyseccomp")
 SCRIPT = """
 import asyncio, json, os, signal, tempfile
 from dataclasses import replace
@@ -99,25 +91,6 @@ os.kill(child, signal.SIGKILL)
 os.waitpid(child, 0)
 asyncio.run(main())
 """
-
-
-@pytest.fixture
-def importable() -> Iterator[Path]:
-    """A folder that everybody may read, with the driver and what it imports."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    for name in PACKAGES:
-        spec = importlib.util.find_spec(name)
-        assert spec is not None
-        assert spec.origin is not None
-        origin = Path(spec.origin)
-        if origin.name == "__init__.py":
-            ignored = shutil.ignore_patterns("__pycache__", "*.gguf")
-            shutil.copytree(origin.parent, folder / origin.parent.name, ignore=ignored)
-        else:
-            shutil.copy(origin, folder)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def python() -> str:

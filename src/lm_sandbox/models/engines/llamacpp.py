@@ -193,6 +193,18 @@ class LlamaCppEngine:
             await known.end_worker()
             await anyio.to_thread.run_sync(self._library.remove, known.file)
 
+    async def copy(self, model: str, name: str) -> None:
+        """Links a model's file under a second name.
+
+        Raises:
+            ModelNotFound: there is no such file.
+            Invalid: this is no name for one.
+            Conflict: there is one of that name.
+            Unsupported: its file is on another disk than the folder of models, or in parts.
+        """
+        known = await self._known_model(model)
+        await anyio.to_thread.run_sync(self._library.link, known.file, name)
+
     async def vacate(self, gpu: str) -> None:
         """Takes every model off a GPU, each when its requests are done."""
         for name, known in list(self._known.items()):

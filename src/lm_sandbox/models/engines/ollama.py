@@ -154,6 +154,10 @@ class OllamaEngine(OpenAIEngine):
         """
         await self._ask("DELETE", "/api/delete", {"model": model})
 
+    async def copy(self, model: str, name: str) -> None:
+        """Lets Ollama copy a model; raises as `remove`."""
+        await self._ask("POST", "/api/copy", {"model": model, "source": model, "destination": name})
+
     async def _listed(self, body: bytes) -> list[Model]:
         tags = _Tags.model_validate_json(body).models
         running = await self._client.get("/api/ps")

@@ -148,6 +148,11 @@ class OpenAIEngine:
         del model
         raise Unsupported(f"{self.name} keeps its models by itself.")
 
+    async def copy(self, model: str, name: str) -> None:
+        """Refuses likewise; raises as `remove`."""
+        del name
+        await self.remove(model)
+
     @property
     def _client(self) -> httpx.AsyncClient:
         if self._opened is None:

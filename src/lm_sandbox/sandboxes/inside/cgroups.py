@@ -41,11 +41,11 @@ class Hierarchy:
     parents: Mapping[str, Path]
 
 
-def find_hierarchy(proc_cgroup: str, mounts: str, *, root: bool) -> Hierarchy | None:
+def find_hierarchy(proc_cgroup: str, mounts: str, *, top: bool) -> Hierarchy | None:
     """Finds where cgroups can be made, from `/proc/self/cgroup` and `/proc/self/mounts`.
 
-    As root in version 2 they go to the top, which systemd leaves alone; otherwise below the cgroup
-    that this process is in. None where no hierarchy has the controllers.
+    In version 2 they go to the top where that is wanted, otherwise below the cgroup that this process
+    is in. None where no hierarchy has the controllers.
     """
     own = dict(_own_groups(proc_cgroup))
     unified: Path | None = None
@@ -53,7 +53,7 @@ def find_hierarchy(proc_cgroup: str, mounts: str, *, root: bool) -> Hierarchy | 
     for line in mounts.splitlines():
         _, place, kind, options = line.split(" ")[:4]
         if kind == "cgroup2":
-            unified = Path(place) if root else Path(place) / own.get("", "/").lstrip("/")
+            unified = Path(place) if top else Path(place) / own.get("", "/").lstrip("/")
         elif kind == "cgroup":
             for controller in {*CONTROLLERS, *EXTRA} & set(options.split(",")):
                 parents[controller] = Path(place) / own.get(controller, "/").lstrip("/")
@@ -261,7 +261,7 @@ def cores_below(version: int, parent: Path) -> str:
     return ""
 
 
-def prepare(hierarchy: Hierarchy, *, root: bool) -> dict[str, Path]:
+def prepare(hierarchy: Hierarchy) -> dict[str, Path]:
     """Makes this server's own folders, below which each sandbox gets its own.
 
     Raises:
@@ -270,7 +270,8 @@ def prepare(hierarchy: Hierarchy, *, root: bool) -> dict[str, Path]:
     name = f"lm-sandbox-{os.getpid()}"
     if hierarchy.version == 2:  # noqa: PLR2004 - the version's own number
         parent = hierarchy.parents["pids"]
-        if not root:
+        # All but the top of the whole tree, where alone this file is not, must be empty to be divided.
+        if (parent / "cgroup.type").exists():
             _leave(parent)
         _enable(parent)
         (parent / name).mkdir(exist_ok=True)

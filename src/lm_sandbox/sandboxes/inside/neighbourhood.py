@@ -66,7 +66,7 @@ class Neighbour(Protocol):
         """Puts saved files in the place of its own."""
         ...
 
-    async def changes(self, folder: Path) -> list[FileChange]:
+    async def changes(self, folder: Path, until: Path | None = None) -> list[FileChange]:
         """Tells which files are not as they were saved."""
         ...
 
@@ -116,9 +116,9 @@ class Neighbourhood(Generic[S]):
         """Puts saved files in the place of the sandbox's own."""
         await self._find(sandbox).load(folder)
 
-    async def changes(self, sandbox: SandboxId, folder: Path) -> list[FileChange]:
-        """Tells which files are not as they were saved."""
-        return await self._find(sandbox).changes(folder)
+    async def changes(self, sandbox: SandboxId, folder: Path, until: Path | None = None) -> list[FileChange]:
+        """Tells which files are not as they were saved: now, or as they were saved later, until then."""
+        return await self._find(sandbox).changes(folder, until)
 
     async def stats(self, sandbox: SandboxId) -> Stats:
         """Tells what the sandbox uses now."""

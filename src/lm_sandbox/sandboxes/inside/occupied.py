@@ -221,8 +221,10 @@ class Occupied:
         async with self.halted():
             return await anyio.to_thread.run_sync(self._save, folder)
 
-    async def changes(self, folder: Path) -> list[FileChange]:
-        """Tells which files are not as they were saved."""
+    async def changes(self, folder: Path, until: Path | None = None) -> list[FileChange]:
+        """Tells which files are not as they were saved: now, or as they were saved later, until then."""
+        if until is not None:
+            return await anyio.to_thread.run_sync(self._compare, folder, until)
         async with self.halted():
             return await anyio.to_thread.run_sync(self._compare, folder)
 
@@ -328,8 +330,8 @@ class Occupied:
     def _load(self, folder: Path) -> None:
         storage.load(folder, self._root, self.premises.places, self.premises.owner)
 
-    def _compare(self, folder: Path) -> list[FileChange]:
-        return list(storage.compare(folder, self._root, self.premises.places))
+    def _compare(self, folder: Path, until: Path | None = None) -> list[FileChange]:
+        return list(storage.compare(folder, self._root, self.premises.places, until))
 
 
 def _in_namespace(init_pid: int) -> list[int]:

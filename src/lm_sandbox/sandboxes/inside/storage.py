@@ -9,7 +9,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -165,10 +165,10 @@ def fill(source: str, target: str, owner: Owner) -> None:
         raise SandboxFailed("The snapshot does not fit in; raise the sandbox's disk limit.") from error
 
 
-def compare(folder: Path, root: int, places: Places) -> Iterator[FileChange]:
-    """Tells what is different now from what was saved, by path."""
+def compare(folder: Path, root: int, places: Places, until: Path | None = None) -> Iterator[FileChange]:
+    """Tells what is different now from what was saved, or in what was saved later, by path."""
     for name, place in places.items():
-        with _top(root, place) as top:
+        with _top(root, place) if until is None else nullcontext(str(until / name)) as top:
             before, after = dict(_entries(str(folder / name))), dict(_entries(top))
         for path in sorted(before.keys() | after.keys()):
             if path not in before:

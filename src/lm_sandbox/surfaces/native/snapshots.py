@@ -96,10 +96,16 @@ async def restore_snapshot(
 
 @ROUTER.get("/sandboxes/{sandbox_id}/changes")
 async def list_changes(
-    sandbox_id: str, since: Annotated[str, Query()], caller: SandboxCaller, deps: Deps
+    sandbox_id: str,
+    since: Annotated[str, Query()],
+    caller: SandboxCaller,
+    deps: Deps,
+    until: Annotated[
+        str | None, Query(description="a later snapshot, instead of the files as they are")
+    ] = None,
 ) -> ChangeList:
-    """Tells which files are not as they are in the snapshot `since`."""
-    found = await deps.snapshots.changes(caller, sandbox_id, since)
+    """Tells which files are not as they are in the snapshot `since`: now, or in the snapshot `until`."""
+    found = await deps.snapshots.changes(caller, sandbox_id, since, until)
     rendered = [
         ChangeOut(
             kind=change.kind, path=change.path.encode(errors="surrogateescape").decode(errors="replace")

@@ -9,14 +9,14 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from lm_sandbox.errors import EngineUnavailable, NotFound, Unsupported
 from lm_sandbox.models.engine import ModelState, PullProgress, Tell
-from lm_sandbox.models.registry import public_names
+from lm_sandbox.models.registry import LATEST, public_names
 from lm_sandbox.surfaces.deps import AdminCaller, Deps, ModelCaller, Services
 from lm_sandbox.surfaces.errors import route_class
 from lm_sandbox.surfaces.generation import base_name
 from lm_sandbox.surfaces.live import LiveResponse
 from lm_sandbox.surfaces.ollama.errors import NDJSON, line, ollama_error
 from lm_sandbox.surfaces.ollama.rows import listed, running, shown
-from lm_sandbox.surfaces.ollama.wire import CopyIn, Named, PullIn
+from lm_sandbox.surfaces.ollama.wire import CopyIn, CreateIn, Named, PullIn
 from lm_sandbox.surfaces.open_body import left_out
 from lm_sandbox.surfaces.streams import Write, while_connected
 
@@ -27,7 +27,7 @@ API_LEVEL = "0.12.11"
 HUB_NAMES = ("hf.co/", "huggingface.co/")
 HUB = "hf:"
 HOW_TO_ADD = (
-    "Models are not made here: put a GGUF file into the folder of models, pull one "
+    "Models are made 'from' one that is there, or added: put a GGUF file into the folder of models, pull one "
     "(hf:owner/repo:quant), or set one up in the settings (llamacpp.models.NAME)."
 )
 
@@ -108,20 +108,24 @@ async def remove(body: Named, caller: AdminCaller, deps: Deps) -> Response:
 
 
 @ROUTER.post("/api/copy")
-async def copy(body: CopyIn, caller: AdminCaller) -> Response:
-    """Refuses: a second name is given in the settings."""
+async def copy(body: CopyIn, caller: AdminCaller, deps: Deps) -> Response:
+    """Gives a model a second name."""
     del caller
-    raise Unsupported(
-        f"Models are not copied here; give {body.source!r} another name in the settings: "
-        "llamacpp.models.NAME with its file as source."
-    )
+    await _copy(deps, body.source, body.destination)
+    return Response(status_code=200)
 
 
-@ROUTER.post("/api/create")
-async def create(caller: AdminCaller) -> Response:
-    """Refuses, and says how models are added."""
+@ROUTER.post("/api/create", response_model=None)
+async def create(body: CreateIn, caller: AdminCaller, deps: Deps) -> Response:
+    """Makes a model `from` another, without any change; how others are added, it says."""
     del caller
-    raise Unsupported(HOW_TO_ADD)
+    body.refuse_changes()
+    if body.from_ is None:
+        raise Unsupported(HOW_TO_ADD)
+    await _copy(deps, body.from_, body.model)
+    if body.stream is False:
+        return JSONResponse({"status": "success"}, headers=left_out(body.unknown()))
+    return Response(line({"status": "success"}), media_type=NDJSON.media_type)
 
 
 @ROUTER.post("/api/push")
@@ -153,6 +157,11 @@ def step(progress: PullProgress) -> dict[str, object]:
         content |= {"digest": f"sha256:{digest}", "total": progress.total}
         content |= {"completed": progress.completed} if progress.completed else {}
     return content
+
+
+async def _copy(deps: Services, source: str, name: str) -> None:
+    engine, model = await deps.models.resolve(source)
+    await engine.copy(model.name, name.removesuffix(LATEST))
 
 
 async def _pull(deps: Services, name: str, tell: Tell) -> None:

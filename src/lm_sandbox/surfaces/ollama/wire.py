@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from lm_sandbox.errors import NotHonoured
 from lm_sandbox.surfaces.ollama.options import Options
 from lm_sandbox.surfaces.open_body import OpenBody
 
@@ -155,3 +156,27 @@ class CopyIn(OpenBody):
 
     source: str
     destination: str
+
+
+class CreateIn(Named):
+    """A model to make from another; what would change it is refused."""
+
+    from_: str | None = Field(None, alias="from")
+    stream: bool | None = None
+    files: dict[str, str] | None = None
+    adapters: dict[str, str] | None = None
+    template: str | None = None
+    system: str | None = None
+    parameters: dict[str, Any] | None = None
+    messages: list[Any] | None = None
+    quantize: str | None = None
+
+    def refuse_changes(self) -> None:
+        """Stops what would make another model.
+
+        Raises:
+            NotHonoured: names the field.
+        """
+        for name in ("files", "adapters", "template", "system", "parameters", "messages", "quantize"):
+            if getattr(self, name):
+                raise NotHonoured(f"{name} is not supported: a model is made as it is.", field=name)

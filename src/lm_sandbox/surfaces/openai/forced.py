@@ -62,7 +62,8 @@ class ForcedChat:
             told = dict(await self.deps.chat.ask(lease, CHAT, self.wanted))
             spent.usage = usage_of(told) or Usage()
             choices = told.get("choices")
-            choice = choices[0] if isinstance(choices, list) and choices else {}
+            first = choices[0] if isinstance(choices, list) and choices else {}
+            choice = first if isinstance(first, dict) else {}
             if self.forced.obeyed(names_in(choice.get("message"))):
                 return told
             insisting = self._insisting(lease)

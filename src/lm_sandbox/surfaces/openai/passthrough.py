@@ -12,7 +12,9 @@ from lm_sandbox.models.passing_tokens import PassingTokens
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.errors import failure_of
 from lm_sandbox.surfaces.openai.errors import error_body
-from lm_sandbox.surfaces.streams import PushResponse, Write, sse, while_connected
+from lm_sandbox.surfaces.streams import EventStream, PushResponse, Write, sse, while_connected
+
+EVENTS = "text/event-stream"
 
 
 async def pass_through(
@@ -47,11 +49,12 @@ async def pass_through(
                     tokens.see(piece)
                     await write(piece)
         except LmSandboxError as error:
-            if not answer.content_type.startswith("text/event-stream"):
+            if not answer.content_type.startswith(EVENTS):
                 raise  # A body that ends too early is all that can be told now.
             await write(sse(error_body(failure_of(error))))
         finally:
             with anyio.CancelScope(shield=True):
                 await deps.shares.charge_tokens(caller, tokens.count())
 
-    return PushResponse(produce, media_type=answer.content_type, status_code=answer.status)
+    kind = EventStream if answer.content_type.startswith(EVENTS) else PushResponse
+    return kind(produce, media_type=answer.content_type, status_code=answer.status)

@@ -9,12 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Image
 from lm_sandbox.sandboxes.drivers.docker.container import container_config
 from lm_sandbox.sandboxes.drivers.docker.engine_proxy.orders import OWNER_LABEL
 from tests.docker_engine import IMAGE, client
-from tests.drivers import DockerSettings
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.errors import Forbidden
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Image
-from lm_sandbox.sandboxes.drivers.docker.container import container_config
-from lm_sandbox.sandboxes.drivers.docker.engine_proxy.orders import OWNER_LABEL
+from lm_sandbox.sandboxes.drivers.docker.container import container_config, resources
+from lm_sandbox.sandboxes.drivers.docker.engine_proxy.orders import OWNER_LABEL, Grant
 from lm_sandbox.sandboxes.drivers.docker.engine_proxy.rules import Permitted, Rules, Subject
 from lm_sandbox.sandboxes.limits import MIB, Limits
+from lm_sandbox.sandboxes.nvidia import GpuDevice
 
 MOST = Limits()
 SPEC = SandboxSpec(Limits(cpus=1.1, memory_bytes=64 * MIB, disk_bytes=16 * MIB, pids=9), {"A": "b=c"})
@@ -30,7 +31,7 @@ EXEC = {
 
 
 def rules(settings: DockerSettings | None = None) -> Rules:
-    return Rules(settings or DockerSettings(), MOST, "here")
+    return Rules(settings or DockerSettings(), Grant(MOST), "here")
 
 
 def config(settings: DockerSettings | None = None, spec: SandboxSpec = SPEC) -> dict[str, Any]:
@@ -54,15 +55,48 @@ def test_a_container_of_the_driver_passes_and_carries_its_owner() -> None:
 
 
 def test_what_is_granted_is_the_proxys_to_say() -> None:
-    granted = DockerSettings(gpus=("GPU-1",), runtime="runsc", cpuset_cpus="0-3")
-    body = json.dumps(config(granted)).encode()
-    passed = rules(granted).permit("POST", "/containers/create", body).body
+    wanted = SandboxSpec(Limits(cpuset="0-3"), gpus=(GpuDevice("GPU-1", 0),))
+    granted = DockerSettings(runtime="runsc")
+    body = json.dumps(config(granted, wanted)).encode()
+    grant = Grant(Limits(cpuset="0-7"), ("GPU-1",))
+    passed = Rules(granted, grant, "here").permit("POST", "/containers/create", body).body
     assert isinstance(passed, dict)
-    assert passed["HostConfig"]["DeviceRequests"] == [
-        {"Driver": "nvidia", "Capabilities": [["gpu"]], "DeviceIDs": ["GPU-1"]}
-    ]
-    with pytest.raises(Forbidden, match="CpusetCpus|DeviceRequests|Runtime"):
-        rules().permit("POST", "/containers/create", body)
+    assert [one["DeviceIDs"] for one in passed["HostConfig"]["DeviceRequests"]] == [["GPU-1"]]
+    for settings, less in (
+        (DockerSettings(), grant),
+        (granted, Grant(grant.most, ("GPU-2",))),
+        (granted, Grant(Limits(cpuset="0-1"), grant.gpus)),
+    ):
+        with pytest.raises(Forbidden, match="CpusetCpus|DeviceRequests|Runtime"):
+            Rules(settings, less, "here").permit("POST", "/containers/create", body)
+
+
+def update(**changed: object) -> Permitted:
+    body = {**resources(SPEC.limits), **changed}
+    return permit("POST", f"/containers/{CONTAINER}/update", body)
+
+
+def test_limits_are_changed_as_the_driver_does_and_up_to_the_largest() -> None:
+    passed = update()
+    assert (passed.body, passed.subject, passed.id) == (resources(SPEC.limits), Subject.CONTAINER, CONTAINER)
+    assert update(CpusetCpus="0-1").body == {**resources(SPEC.limits), "CpusetCpus": "0-1"}
+    most = MOST.memory_bytes + MOST.disk_bytes
+    assert update(Memory=most, MemorySwap=most).body
+    wrongs: tuple[dict[str, object], ...] = (
+        {"Memory": most + 1, "MemorySwap": most + 1},
+        {"MemorySwap": -1},
+        {"PidsLimit": -1},
+        {"PidsLimit": 10**6},
+        {"NanoCpus": 0},
+        {"NanoCpus": 10**12},
+        {"CpusetCpus": "/"},
+        {"Devices": []},
+        {"RestartPolicy": {"Name": "always"}},
+        {"CgroupParent": "/"},
+    )
+    for wrong in wrongs:
+        with pytest.raises(Forbidden):
+            update(**wrong)
 
 
 def put(*place: str, value: object) -> Callable[[dict[str, Any]], None]:
@@ -270,14 +304,15 @@ def test_what_it_does_not_ask_is_refused(method: str, target: str) -> None:
 def test_a_list_has_the_servers_own_containers_only() -> None:
     passed = permit("GET", '/containers/json?all=true&filters={"label":["lm-sandbox.run=ab"]}')
     assert json.loads(passed.query["filters"]) == {"label": ["lm-sandbox.run=ab", f"{OWNER_LABEL}=here"]}
-    for filters in (
+    others: tuple[object, ...] = (
         {},
         {"label": []},
         {"label": ["a=b", "c=d"]},
         {"label": ["a=b"], "name": ["x"]},
         [],
         None,
-    ):
+    )
+    for filters in others:
         with pytest.raises(Forbidden):
             permit("GET", f"/containers/json?all=true&filters={json.dumps(filters)}")
 

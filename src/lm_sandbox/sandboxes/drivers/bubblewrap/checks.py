@@ -7,29 +7,28 @@ import subprocess
 from pathlib import Path
 
 from lm_sandbox.sandboxes.driver import Check
+from lm_sandbox.sandboxes.drivers.bubblewrap import apparmor, container
+from lm_sandbox.sandboxes.drivers.bubblewrap.delegation import (
+    DELEGATION,
+    SYSTEMD,
+    check_delegation,
+    delegation_advice,
+)
 from lm_sandbox.sandboxes.inside import cgroups
 from lm_sandbox.sandboxes.inside.seccomp import build_filter
+from lm_sandbox.sandboxes.remedies import File, Package, Run, Step, advice
 
 OLDEST = (0, 5)
 TRY_S = 10
-APPARMOR_FIX = (
-    "Install the profile that Ubuntu ships for bwrap: sudo apt-get install apparmor-profiles && "
-    "sudo cp /usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ && "
-    "sudo apparmor_parser -r /etc/apparmor.d/bwrap-userns-restrict"
-)
+LIBSECCOMP: tuple[Step, ...] = (Package("libseccomp2"),)
+SYSCTL_FILE = "/etc/sysctl.d/60-lm-sandbox.conf"
+BUBBLEWRAP: tuple[Step, ...] = (Package("bubblewrap"),)
 DELEGATE_FIX = (
     "Run it in a scope of its own: systemd-run --user --scope -p Delegate=yes lm-sandbox serve. "
     "To go on with weaker limits instead, set LM_SANDBOX_SANDBOX__REQUIRE_CGROUPS=false"
 )
-CPU_FIX = (
-    "Let systemd delegate it: sudo mkdir -p /etc/systemd/system/user@.service.d && "
-    "printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | "
-    "sudo tee /etc/systemd/system/user@.service.d/delegate.conf, then log in again"
-)
-CONTAINER_FIX = (
-    "In Docker, start the container with --security-opt seccomp=unconfined "
-    "--security-opt systempaths=unconfined (and apparmor=unconfined where AppArmor is on)"
-)
+MOUNT_CPU_FIX = "Mount the cpu controller, or let whoever made this session delegate it"
+NO_FIX = "This kernel does not let bwrap make user namespaces, and does not say why"
 ONLY_ROOT = (
     "A sandbox with an image has users of its own, which only a server that runs as root can give it; "
     "leave the image out, run the server as root, or take the docker driver"
@@ -48,15 +47,17 @@ def check_host(*, require_cgroups: bool = True) -> list[Check]:
     """Looks at everything that the driver needs; starts one short-lived bwrap."""
     bwrap = shutil.which("bwrap")
     if bwrap is None:
-        fix = "Install it: sudo apt-get install bubblewrap"
-        return [Check("bubblewrap", ok=False, detail="bwrap is not installed", fix=fix)]
+        detail = "bwrap is not installed"
+        return [Check("bubblewrap", ok=False, detail=detail, fix=advice(BUBBLEWRAP), remedy=BUBBLEWRAP)]
     return [
         _version(bwrap),
         _namespaces(bwrap),
+        *_rights(),
         _filter(),
         _cgroups(required=require_cgroups),
         _cpu_controller(),
         _images(),
+        *check_delegation(),
     ]
 
 
@@ -75,7 +76,7 @@ def _version(bwrap: str) -> Check:
     version = bwrap_version(bwrap)
     text = ".".join(map(str, version))
     fix = "Install bubblewrap 0.5 or newer from your distribution"
-    return Check("bubblewrap", ok=version >= OLDEST, detail=f"version {text}", fix=fix)
+    return Check("bubblewrap", ok=version >= OLDEST, detail=f"version {text}", fix=fix, remedy=BUBBLEWRAP)
 
 
 def _namespaces(bwrap: str) -> Check:
@@ -94,23 +95,36 @@ def _namespaces(bwrap: str) -> Check:
             extra_groups=[] if as_root else None,
         )
     except OSError as error:
-        return Check(name, ok=False, detail=f"bwrap does not start: {error.strerror}", fix=CONTAINER_FIX)
+        return Check(name, ok=False, detail=f"bwrap does not start: {error.strerror}", fix=_refusal_fix())
     except subprocess.TimeoutExpired:
-        return Check(name, ok=False, detail="bwrap does not come back", fix=CONTAINER_FIX)
+        return Check(name, ok=False, detail="bwrap does not come back", fix=_refusal_fix())
     if tried.returncode == 0:
         return Check(name, ok=True, detail="bwrap makes a sandbox")
     said = (tried.stderr.strip().splitlines() or ["no message"])[-1]
-    return Check(name, ok=False, detail=f"bwrap is refused: {said}", fix=_namespace_fix())
+    steps = _namespace_remedy(bwrap)
+    fix = advice(steps) if steps else _refusal_fix()
+    return Check(name, ok=False, detail=f"bwrap is refused: {said}", fix=fix, remedy=steps)
 
 
-def _namespace_fix() -> str:
+def _refusal_fix() -> str:
+    inside = container.read_container()
+    return inside.fix if inside else NO_FIX
+
+
+def _namespace_remedy(bwrap: str) -> tuple[Step, ...]:
+    if container.read_container():
+        return ()  # What would mend it is not inside.
     if _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1":
-        return APPARMOR_FIX
+        return apparmor.remedy(bwrap, apparmor.look(), newest=apparmor.is_newest())
     if _sysctl("kernel/unprivileged_userns_clone") == "0":
-        return "Allow them: sudo sysctl -w kernel.unprivileged_userns_clone=1"
+        return _allow("kernel.unprivileged_userns_clone=1")
     if _sysctl("user/max_user_namespaces") == "0":
-        return "Allow them: sudo sysctl -w user.max_user_namespaces=15000"
-    return CONTAINER_FIX
+        return _allow("user.max_user_namespaces=15000")
+    return ()
+
+
+def _allow(setting: str) -> tuple[Step, ...]:
+    return (File(SYSCTL_FILE, f"{setting}\n"), Run(("sysctl", "--load", SYSCTL_FILE)))
 
 
 def _sysctl(name: str) -> str:
@@ -120,13 +134,25 @@ def _sysctl(name: str) -> str:
         return ""
 
 
+def _rights() -> list[Check]:
+    if os.geteuid() != 0:
+        return []
+    lacking = _lacking_rights()
+    detail = f"root without {', '.join(lacking)}" if lacking else "those of root"
+    return [Check("rights", ok=not lacking, detail=detail, fix=container.RIGHTS_FIX)]
+
+
+def _lacking_rights() -> list[str]:
+    return container.lacking_rights(Path("/proc/self/status").read_text())
+
+
 def _filter() -> Check:
     name = "system call filter"
     try:
         size = len(build_filter()) // 8
     except (OSError, RuntimeError, ValueError) as error:
-        fix = "Install libseccomp: sudo apt-get install libseccomp2"
-        return Check(name, ok=False, detail=f"libseccomp does not work: {error}", fix=fix)
+        detail = f"libseccomp does not work: {error}"
+        return Check(name, ok=False, detail=detail, fix=advice(LIBSECCOMP), remedy=LIBSECCOMP)
     return Check(name, ok=True, detail=f"{size} instructions")
 
 
@@ -135,30 +161,31 @@ def is_delegated() -> bool:
     return _cgroups(required=True).ok
 
 
-def _find_hierarchy() -> cgroups.Hierarchy | None:
+def find_hierarchy() -> cgroups.Hierarchy | None:
+    """Finds where this server makes control groups.
+
+    On a host root makes them at the top, which systemd leaves alone; a container has only its own.
+    """
     return cgroups.find_hierarchy(
         Path("/proc/self/cgroup").read_text(),
         Path("/proc/self/mounts").read_text(),
-        root=os.geteuid() == 0,
+        top=os.geteuid() == 0 and container.read_container() is None,
     )
 
 
 def _cpu_controller() -> Check:
     name = "cpu controller"
-    found = _find_hierarchy()
-    there = found is not None and "cpu" in found.parents
-    if found is not None and found.version == 2:  # noqa: PLR2004 - the version's own number
-        file = found.parents["cpu"] / "cgroup.controllers"
-        there = file.exists() and "cpu" in file.read_text().split()
-    if there:
+    found = find_hierarchy()
+    if found is not None and _is_ours(found) and "cpu" in _controllers(found):
         return Check(name, ok=True, detail="CPU time can be limited", required=False)
     detail = "CPU time of sandboxes is not limited"
-    return Check(name, ok=False, detail=detail, fix=CPU_FIX, required=False)
+    fix, steps = (delegation_advice(), DELEGATION) if SYSTEMD.exists() else (MOUNT_CPU_FIX, ())
+    return Check(name, ok=False, detail=detail, fix=fix, required=False, remedy=steps)
 
 
 def obstacle_to_images() -> str | None:
     """Says why sandboxes can have no images on this host, with the remedy; None where they can."""
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or _lacking_rights():
         return ONLY_ROOT
     if tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2]) < IMAGES_SINCE:
         return "Images need a kernel that can mount with other ids below an overlay: Linux 5.19 or newer"
@@ -174,12 +201,27 @@ def _images() -> Check:
 
 def _cgroups(*, required: bool) -> Check:
     name = "control groups"
-    found = _find_hierarchy()
+    found = find_hierarchy()
     if found is None:
         detail = "cpu, memory and pids controllers are not mounted"
         return Check(name, ok=False, detail=detail, fix=DELEGATE_FIX, required=required)
-    if not all(os.access(parent, os.W_OK) for parent in found.parents.values()):
+    if not _is_ours(found):
         detail = f"version {found.version}, but not delegated to this user"
+        fix = container.CGROUPS_FIX if container.read_container() else DELEGATE_FIX
+        return Check(name, ok=False, detail=detail, fix=fix, required=required)
+    if lacking := [name for name in cgroups.REQUIRED if name not in _controllers(found)]:
+        detail = f"version {found.version}, without {', '.join(lacking)}"
         return Check(name, ok=False, detail=detail, fix=DELEGATE_FIX, required=required)
     detail = f"version {found.version}: memory, pids"
     return Check(name, ok=True, detail=detail, required=required)
+
+
+def _is_ours(found: cgroups.Hierarchy) -> bool:
+    return all(os.access(parent, os.W_OK) for parent in found.parents.values())
+
+
+def _controllers(found: cgroups.Hierarchy) -> list[str]:
+    if found.version == 1:
+        return list(found.parents)
+    # Version 2 has all of them in one place.
+    return (found.parents["pids"] / "cgroup.controllers").read_text().split()

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Self
 
 import anyio
@@ -12,7 +11,7 @@ import anyio.to_thread
 
 from lm_sandbox.errors import DriverUnavailable, Invalid
 from lm_sandbox.sandboxes.driver import Adopted, Check, Enforced, SandboxId, SandboxSpec
-from lm_sandbox.sandboxes.drivers.bubblewrap.checks import DELEGATE_FIX, check_host
+from lm_sandbox.sandboxes.drivers.bubblewrap.checks import DELEGATE_FIX, check_host, find_hierarchy
 from lm_sandbox.sandboxes.drivers.bubblewrap.maker import Maker
 from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox
 from lm_sandbox.sandboxes.drivers.bubblewrap.succession import Succession
@@ -149,12 +148,12 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
                 tasks.start_soon(self.destroy, sandbox)
 
     def _prepare_cgroups(self) -> cgroups.Hierarchy | None:
-        found = _hierarchy(root=self._root)
+        found = find_hierarchy()
         if found is None:
             return None
         cgroups.sweep(found)
         try:
-            folders = cgroups.prepare(found, root=self._root)
+            folders = cgroups.prepare(found)
         except OSError as error:
             if self._require_cgroups:
                 raise DriverUnavailable(
@@ -167,8 +166,3 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
         if self._groups is not None:
             for folder in set(self._groups.parents.values()):
                 cgroups.remove_tree(folder)
-
-
-def _hierarchy(*, root: bool) -> cgroups.Hierarchy | None:
-    own, mounts = Path("/proc/self/cgroup"), Path("/proc/self/mounts")
-    return cgroups.find_hierarchy(own.read_text(), mounts.read_text(), root=root)

@@ -82,5 +82,5 @@ class LayeredSandbox(BubblewrapSandbox):
     def _load(self, folder: Path) -> None:
         self._layers.load(folder)
 
-    def _compare(self, folder: Path) -> list[FileChange]:
-        return list(self._layers.compare(folder))
+    def _compare(self, folder: Path, until: Path | None = None) -> list[FileChange]:
+        return list(self._layers.compare(folder, until))

@@ -67,14 +67,14 @@ class Layers:
             storage.empty(upper, keep=overlay.folders)
             storage.fill(str(folder / SYSTEM / str(number)), upper, self._owner)
 
-    def compare(self, folder: Path) -> Iterator[FileChange]:
-        """Tells what is different now from what was saved, by path."""
+    def compare(self, folder: Path, until: Path | None = None) -> Iterator[FileChange]:
+        """Tells what is different now from what was saved, or in what was saved later, by path."""
         for name, place in self._places.items():
-            for change in storage.compare(folder, self._folder, {name: f"/{name}"}):
+            for change in storage.compare(folder, self._folder, {name: f"/{name}"}, until):
                 yield replace(change, path=place + change.path.removeprefix(f"/{name}"))
         for number, overlay in enumerate(self._system.overlays):
             before = Written.read(str(folder / SYSTEM / str(number)))
-            after = Written.read(self._upper(number))
+            after = Written.read(str(until / SYSTEM / str(number)) if until else self._upper(number))
             for path, kind in _changes(overlay, before, after):
                 yield FileChange(kind, f"{overlay.at.rstrip('/')}/{path}")
 

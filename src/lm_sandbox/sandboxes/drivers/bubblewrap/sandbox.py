@@ -115,10 +115,12 @@ class BubblewrapSandbox(Occupied):
         check_label(folder, self._label)
         await super().load(folder)
 
-    async def changes(self, folder: Path) -> list[FileChange]:
+    async def changes(self, folder: Path, until: Path | None = None) -> list[FileChange]:
         """Tells which files are not as they were saved; raises as `load` does."""
-        check_label(folder, self._label)
-        return await super().changes(folder)
+        for saved in (folder, until):
+            if saved is not None:
+                check_label(saved, self._label)
+        return await super().changes(folder, until)
 
     async def end(self) -> None:
         """Kills everything in it and removes what it had."""

@@ -33,6 +33,7 @@ class EngineInfo(Answer):
     security: tuple[str, ...] = Field((), alias="SecurityOptions")
     runtimes: dict[str, Runtime] = Field({}, alias="Runtimes")
     default_runtime: str = Field("runc", alias="DefaultRuntime")
+    podman: bool = False
 
     def has(self, option: str) -> bool:
         """Whether a security option is on, such as `seccomp` or `rootless`."""

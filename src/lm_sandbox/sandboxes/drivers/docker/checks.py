@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.sandboxes.driver import Check
 from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo
-from lm_sandbox.sandboxes.drivers.docker.engine import BASE_URL
+from lm_sandbox.sandboxes.drivers.docker.engine import BASE_URL, engine_info
 from lm_sandbox.sandboxes.drivers.docker.runtimes import runtime_kind
+from lm_sandbox.sandboxes.remedies import Package, Run, Step
 
 TRY_S = 10.0
 START_FIX = (
@@ -19,6 +20,7 @@ START_FIX = (
     "user needs a rootless engine or the group docker, which is as good as root; where the socket is "
     "elsewhere, set LM_SANDBOX_DOCKER__SOCKET"
 )
+INSTALL: tuple[Step, ...] = (Package("docker.io"), Run(("systemctl", "start", "docker")))
 GROUPS_FIX = (
     "Boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1); a rootless engine also needs systemd to "
     "delegate the memory and pids controllers to its user"
@@ -31,12 +33,14 @@ def check_engine(settings: DockerSettings, image: str) -> list[Check]:
     """Asks the engine for everything that the driver needs; starts nothing."""
     name = "docker engine"
     if not settings.socket.is_socket():
-        return [Check(name, ok=False, detail="there is no socket of an engine", fix=START_FIX)]
+        # One that was named is somebody else's to start.
+        steps = INSTALL if settings.socket == DockerSettings().socket else ()
+        return [Check(name, ok=False, detail="there is no socket of an engine", fix=START_FIX, remedy=steps)]
     try:
         with httpx.Client(
             transport=httpx.HTTPTransport(uds=str(settings.socket)), base_url=BASE_URL, timeout=TRY_S
         ) as http:
-            info = EngineInfo.model_validate_json(http.get("/info").raise_for_status().content)
+            info = engine_info(http.get("/info"))
             found = http.get(f"/images/{quote(image, safe='/:@')}/json").status_code == HTTPStatus.OK
     except (httpx.HTTPError, ValidationError) as error:
         detail = f"no engine answers on its socket ({type(error).__name__})"

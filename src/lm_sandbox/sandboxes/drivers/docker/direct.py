@@ -82,7 +82,7 @@ def open_init(container: Container) -> Init | Obstacle:
 
 def _groups(own: str) -> tuple[Group | None, tuple[str, ...]]:
     mounts = Path("/proc/self/mounts").read_text()
-    found = find_hierarchy(own, mounts, root=False)
+    found = find_hierarchy(own, mounts, top=False)
     return (None if found is None else Group(found.version, found.parents)), folders_of(own, mounts)
 
 

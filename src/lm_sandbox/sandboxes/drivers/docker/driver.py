@@ -20,6 +20,7 @@ from lm_sandbox.sandboxes.drivers.docker.enforced import Held, describe, describ
 from lm_sandbox.sandboxes.drivers.docker.engine import Engine
 from lm_sandbox.sandboxes.drivers.docker.executed import ExecSandbox
 from lm_sandbox.sandboxes.drivers.docker.holding import require_cores
+from lm_sandbox.sandboxes.drivers.docker.podman import for_podman, processes_of_a_user, write_profile
 from lm_sandbox.sandboxes.drivers.docker.runs import released
 from lm_sandbox.sandboxes.drivers.docker.runtimes import RuntimeKind, runtime_kind
 from lm_sandbox.sandboxes.drivers.docker.succession import Found, Succession, label_of
@@ -57,6 +58,7 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
         self._engine: Engine
         self._info: EngineInfo
         self._kind: RuntimeKind
+        self._profile: Path | None = None
         self._obstacle: Obstacle | None = None
         recovery = Recovery(runs / "launchers", recovery_s) if recovery_s else None
         self._launcher = Launcher(recovery, LAUNCHER)
@@ -82,6 +84,7 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
             if kind is None:
                 raise DriverUnavailable(UNSAFE)
             self._kind = kind
+            self._profile = write_profile(self._runs) if self._info.podman else None
             reason = obstacle_to_direct(self._info, self._settings.runtime)
             self._obstacle = None if reason is None else Obstacle(reason)
             await exits.enter_async_context(self._launcher)
@@ -100,6 +103,8 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
         require_cores(spec.limits, self._info)
         image = await self._engine.image(spec.image or self._image)
         config = container_config(sandbox, spec, self._settings, image=image, run=self._run)
+        if self._profile is not None:
+            config = for_podman(config, self._profile, processes_of_a_user())
         container = await self._engine.create(config)
         try:
             await self._engine.start(container)

@@ -33,6 +33,7 @@ ANSWER_S = 60.0
 REMOVE_S = 30.0
 POLL_S = 0.05
 REFERENCE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]*")
+PODMANS = "Libpod-API-Version"
 HEAD_BYTES = 64 * 1024
 UNREACHABLE = "The Docker engine does not answer; start it, or name its socket in docker.socket."
 VANISHED = "The sandbox's container is gone or has ended; make a new one."
@@ -65,7 +66,7 @@ class Engine:
 
     async def info(self) -> EngineInfo:
         """Asks what the engine can do."""
-        return EngineInfo.model_validate_json((await self._ask("GET", "/info")).content)
+        return engine_info(await self._ask("GET", "/info"))
 
     async def image(self, name: str) -> Image:
         """Looks an image up.
@@ -236,6 +237,12 @@ class Engine:
             return await self._http.request(method, path, json=body, params=query)
         except httpx.TransportError as error:
             raise DriverUnavailable(UNREACHABLE) from error
+
+
+def engine_info(answer: httpx.Response) -> EngineInfo:
+    """Reads what the engine says of itself; that it is Podman it says of every answer."""
+    info = EngineInfo.model_validate_json(answer.raise_for_status().content)
+    return info.model_copy(update={"podman": PODMANS in answer.headers})
 
 
 def _made(answer: httpx.Response) -> httpx.Response:

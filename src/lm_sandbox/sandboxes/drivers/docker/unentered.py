@@ -40,7 +40,7 @@ class Unentered:
         del folder
         raise Unsupported(f"There are no snapshots here; {WHY}")
 
-    async def changes(self, folder: Path) -> list[FileChange]:
+    async def changes(self, folder: Path, until: Path | None = None) -> list[FileChange]:
         """Refuses."""
-        del folder
+        del folder, until
         raise Unsupported(f"There are no snapshots here; {WHY}")

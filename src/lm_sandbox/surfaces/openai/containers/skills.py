@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import anyio.to_thread
@@ -62,8 +63,9 @@ class LocalSkill(_Open):
 Skill = Annotated[InlineSkill | SkillReference, Discriminator("type")]
 
 
-class Packed(BaseModel):
-    """A skill that is ready for a sandbox."""
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A skill that is ready for a sandbox: its archive is a tar."""
 
     name: str
     description: str
@@ -88,7 +90,7 @@ async def packed(skills: Sequence[Skill], field: str = "skills") -> list[Packed]
     for index, skill in enumerate(skills):
         if isinstance(skill, InlineSkill):
             archive = await anyio.to_thread.run_sync(_archive, skill, f"{field}.{index}.source.data")
-            found.append(Packed(name=skill.name, description=skill.description, archive=archive))
+            found.append(Packed(skill.name, skill.description, archive))
     return found
 
 

@@ -8,13 +8,14 @@ from typing import Any
 from lm_sandbox.agent.conversation_store import ConversationStore, KeptItem
 from lm_sandbox.agent.request import Shell
 from lm_sandbox.agent.run_store import RunStore
-from lm_sandbox.errors import Conflict
+from lm_sandbox.errors import Conflict, Invalid
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.surfaces.openai.responses.input_items import ITEMS, Item
 from lm_sandbox.surfaces.runs.draft import RUNNING, Body, Draft
 from lm_sandbox.surfaces.runs.record import response_body
 
 LONGEST_CHAIN = 1000
+LONGEST_NAME = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,5 +86,13 @@ class Continued:
 
 
 def kept_items(items: Sequence[Body]) -> list[KeptItem]:
-    """Writes named items as a conversation keeps them."""
+    """Writes named items as a conversation keeps them.
+
+    Raises:
+        Invalid: a name is none.
+    """
+    for item in items:
+        name = item["id"]
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+            raise Invalid(f"items: an id has 1 to {LONGEST_NAME} printable characters.", field="items")
     return [KeptItem(str(item["id"]), json.dumps(item)) for item in items]

@@ -2,18 +2,23 @@
 
 import posixpath
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from lm_sandbox.config.sandboxes import DockerSettings
+from lm_sandbox.config.cores import parse_cores
+from lm_sandbox.config.sandboxes import Cores, DockerSettings
 from lm_sandbox.errors import Forbidden
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Answer, Image
-from lm_sandbox.sandboxes.drivers.docker.container import WRITABLE, container_config
+from lm_sandbox.sandboxes.drivers.docker.container import WRITABLE, container_config, resources
 from lm_sandbox.sandboxes.drivers.docker.succession import RUN_LABEL, SANDBOX_LABEL
+from lm_sandbox.sandboxes.gpus import ALL
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID, WORKSPACE
 from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.nvidia import GpuDevice
 
 OWNER_LABEL = "lm-sandbox.engine-proxy"
 SIZE = re.compile(r"(?:^|,)size=([1-9][0-9]{0,15})(?:,|$)")
@@ -33,12 +38,25 @@ class Ulimit(Answer):
     hard: Annotated[int, Field(ge=0, strict=True)] = Field(alias="Hard")
 
 
-class HostOrder(Answer):
-    """What differs between the containers of two sandboxes, of their resources."""
+class GpuOrder(Answer):
+    """The GPUs of a sandbox."""
+
+    ids: tuple[Annotated[str, Field(pattern=r"^GPU-[0-9a-zA-Z-]{1,60}$")], ...] = Field(alias="DeviceIDs")
+
+
+class UpdateOrder(Answer):
+    """What can be changed while a container lives."""
 
     nano_cpus: Amount = Field(alias="NanoCpus")
     memory: Amount = Field(alias="Memory")
     pids: Amount = Field(alias="PidsLimit")
+    cpuset: Cores = Field(alias="CpusetCpus")
+
+
+class HostOrder(UpdateOrder):
+    """What differs between the containers of two sandboxes, of their resources."""
+
+    gpus: Annotated[tuple[GpuOrder, ...], Field(max_length=1)] = Field(alias="DeviceRequests")
     ulimits: tuple[Ulimit, ...] = Field(alias="Ulimits")
     tmpfs: dict[str, str] = Field(alias="Tmpfs")
 
@@ -63,13 +81,42 @@ class ExecOrder(Answer):
 Order = TypeVar("Order", bound=Answer)
 
 
-def container_order(body: object, settings: DockerSettings, most: Limits, owner: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a sandbox may have here.
+
+    Attributes:
+        most: The largest limits.
+        gpus: The UUIDs of the GPUs that may be lent; `all` for every one.
+    """
+
+    most: Limits
+    gpus: tuple[str, ...] = ()
+
+    def require(self, limits: Limits) -> None:
+        """Refuses limits that are over the largest; raises Forbidden."""
+        for name in ("cpus", "memory_bytes", "pids", "disk_bytes", "open_files"):
+            if getattr(limits, name) > getattr(self.most, name):
+                raise Forbidden(f"A sandbox may have {getattr(self.most, name):g} {name} at most here.")
+        allowed = self.most.cpuset
+        if allowed and not (limits.cpuset and parse_cores(limits.cpuset) <= parse_cores(allowed)):
+            raise Forbidden(f"CpusetCpus may be within {allowed} here.")
+
+    def lend(self, ids: Iterable[str]) -> tuple[GpuDevice, ...]:
+        """Returns GPUs that may be lent; raises Forbidden."""
+        gpus = tuple(GpuDevice(id_, 0) for id_ in ids)
+        if ALL not in self.gpus and not {gpu.id for gpu in gpus} <= set(self.gpus):
+            raise Forbidden("DeviceRequests has a GPU that is not lent here.")
+        return gpus
+
+
+def container_order(body: object, settings: DockerSettings, grant: Grant, owner: str) -> dict[str, Any]:
     """Returns what the engine is asked to make: a sandbox as the driver makes them, and nothing else.
 
     Args:
         body: What was asked for.
-        settings: What this proxy grants to every sandbox: the runtime, cores, GPUs.
-        most: The largest limits.
+        settings: What makes every sandbox: the runtime.
+        grant: What one may have.
         owner: Whose container it will be.
 
     Raises:
@@ -77,15 +124,32 @@ def container_order(body: object, settings: DockerSettings, most: Limits, owner:
     """
     order = _understood(ContainerOrder, body)
     limits = _limits(order.host)
-    for name in ("cpus", "memory_bytes", "pids", "disk_bytes", "open_files"):
-        if getattr(limits, name) > getattr(most, name):
-            raise Forbidden(f"A sandbox may have {getattr(most, name):g} {name} at most here.")
-    spec = SandboxSpec(limits, dict(_pair(variable) for variable in order.env))
+    grant.require(limits)
+    gpus = grant.lend(id_ for request in order.host.gpus for id_ in request.ids)
+    spec = SandboxSpec(limits, dict(_pair(variable) for variable in order.env), gpus=gpus)
     sandbox, run = (order.labels.get(label, "") for label in (SANDBOX_LABEL, RUN_LABEL))
     image = Image(Id=order.image, Config={"Volumes": dict.fromkeys(_volumes(order.host.tmpfs))})
     expected = container_config(SandboxId(sandbox), spec, settings, image=image, run=run)
     _require_same(body, expected)
     return {**expected, "Labels": {**expected["Labels"], OWNER_LABEL: owner}}
+
+
+def update_order(body: object, grant: Grant) -> dict[str, Any]:
+    """Returns how the limits of a container are changed.
+
+    Raises:
+        Forbidden: the driver would never ask for that, or it is over the limits.
+    """
+    order = _understood(UpdateOrder, body)
+    most = grant.most
+    # The size of its files, which stays as it is, is added to the memory.
+    disk = max(0, min(most.disk_bytes, order.memory - 1))
+    limits = Limits(order.nano_cpus / 1e9, order.memory - disk, order.pids, disk, 0, order.cpuset)
+    # A change that leaves the cores out does not touch them.
+    grant.require(limits if order.cpuset else replace(limits, cpuset=most.cpuset))
+    expected = resources(limits)
+    _require_same(body, expected)
+    return expected
 
 
 def exec_order(body: object) -> dict[str, Any]:
@@ -144,7 +208,7 @@ def _limits(host: HostOrder) -> Limits:
     if found is None or len(open_files) != 1 or host.memory <= int(found[1]):
         raise Forbidden("That is not what the driver asks for: limits are missing.")
     disk = int(found[1])
-    return Limits(host.nano_cpus / 1e9, host.memory - disk, host.pids, disk, open_files[0])
+    return Limits(host.nano_cpus / 1e9, host.memory - disk, host.pids, disk, open_files[0], host.cpuset)
 
 
 def _volumes(tmpfs: dict[str, str]) -> list[str]:

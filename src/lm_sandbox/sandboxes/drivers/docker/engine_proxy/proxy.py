@@ -15,8 +15,8 @@ from lm_sandbox.errors import Invalid
 from lm_sandbox.sandboxes.drivers.docker.engine import ANSWER_S, BASE_URL, Engine
 from lm_sandbox.sandboxes.drivers.docker.engine_proxy.exchange import Exchange, Way
 from lm_sandbox.sandboxes.drivers.docker.engine_proxy.holdings import Holdings
+from lm_sandbox.sandboxes.drivers.docker.engine_proxy.orders import Grant
 from lm_sandbox.sandboxes.drivers.docker.engine_proxy.rules import Rules
-from lm_sandbox.sandboxes.limits import Limits
 
 LOG = logging.getLogger(__name__)
 # Its owner and group: nobody else on the machine.
@@ -26,14 +26,14 @@ CONNECTIONS = 1024
 
 @asynccontextmanager
 async def serving_engine(
-    listen: Path, settings: DockerSettings, most: Limits, owner: str
+    listen: Path, settings: DockerSettings, grant: Grant, owner: str
 ) -> AsyncIterator[None]:
     """Serves for as long as the context lasts.
 
     Args:
         listen: Where the server will find it.
-        settings: Which engine, and what it grants to every sandbox.
-        most: The largest limits of one sandbox.
+        settings: Which engine, and what makes every sandbox.
+        grant: What one sandbox may have.
         owner: The server's name: what it makes carries it, and nothing else is there for it.
 
     Raises:
@@ -46,7 +46,7 @@ async def serving_engine(
             httpx.AsyncClient(transport=transport, base_url=BASE_URL, timeout=ANSWER_S)
         )
         engine = await exits.enter_async_context(Engine(settings.socket))
-        way = Way(Rules(settings, most, owner).permit, Holdings(http, owner), http, engine)
+        way = Way(Rules(settings, grant, owner).permit, Holdings(http, owner), http, engine)
         slots = anyio.CapacityLimiter(CONNECTIONS)
 
         async def serve(stream: SocketStream) -> None:

@@ -13,11 +13,12 @@ from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo
 from lm_sandbox.sandboxes.drivers.docker.engine import REFERENCE
 from lm_sandbox.sandboxes.drivers.docker.engine_proxy.orders import (
     OWNER_LABEL,
+    Grant,
     container_order,
     exec_order,
     start_order,
+    update_order,
 )
-from lm_sandbox.sandboxes.limits import Limits
 
 ID = re.compile(r"[0-9a-f]{64}")
 TIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
@@ -64,14 +65,14 @@ class Rules:
     """What one server may ask of an engine.
 
     Args:
-        settings: What every sandbox is granted.
-        most: The largest limits of one.
+        settings: What makes every sandbox.
+        grant: What one may have.
         owner: The server's name; containers with another one, or none, are not there for it.
     """
 
-    def __init__(self, settings: DockerSettings, most: Limits, owner: str) -> None:
+    def __init__(self, settings: DockerSettings, grant: Grant, owner: str) -> None:
         self._settings = settings
-        self._most = most
+        self._grant = grant
         self._owner = owner
 
     def permit(self, method: str, target: str, body: bytes) -> Permitted:
@@ -104,8 +105,13 @@ class Rules:
             case ["GET", "json"]:
                 return _bare(self._list(query), {}, body)
             case ["POST", "create"]:
-                order = container_order(_json(body), self._settings, self._most, self._owner)
+                order = container_order(_json(body), self._settings, self._grant, self._owner)
                 return _bare(Permitted("POST", "/containers/create", body=order), query, b"")
+            case ["POST", container, "update"] if ID.fullmatch(container):
+                made = update_order(_json(body), self._grant)
+                path = f"/containers/{container}/update"
+                permitted = Permitted(method, path, body=made, subject=Subject.CONTAINER, id=container)
+                return _bare(permitted, query, b"")
             case [_, container, *verb] if ID.fullmatch(container):
                 return _one_container(method, container, verb, query, body)
         raise Forbidden(UNKNOWN)

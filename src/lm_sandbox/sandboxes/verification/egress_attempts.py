@@ -1,4 +1,4 @@
-"""What hostile code tries against the egress policy. THROUGH is printed by the server it must not reach.
+"""What hostile code tries against the egress policy.
 
 The sandbox may reach `up.test` at $UP_PORT. `evil.test` is at $EVIL_IP, with a server on $EVIL_PORT, 80
 and 443; the names resolve outside. $SERVER_PORT is another program on the host's own 127.0.0.1.
