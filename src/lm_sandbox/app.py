@@ -163,7 +163,7 @@ async def start_services(
             uploads=await exits.enter_async_context(handed_in),
             links=PortLinks(shared_secret(settings.data_dir / "links.key")),
             ports=Ports(service, driver),
-            shells=await exits.enter_async_context(Shells(service)),
+            shells=await exits.enter_async_context(Shells(service, driver)),
             terminals=await exits.enter_async_context(opened),
             origins=Origins(settings.allowed_origins),
             audit=recorded,

@@ -52,25 +52,9 @@ the host. Surfaces map `kind` to their own wire, once, in `surfaces/errors.py`.
 """
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import ClassVar
 
-
-class ErrorKind(StrEnum):
-    """What sort of thing went wrong, independent of any wire."""
-
-    INVALID = "invalid"
-    TOO_LARGE = "too_large"
-    NOT_HONOURED = "not_honoured"
-    UNAUTHENTICATED = "unauthenticated"
-    FORBIDDEN = "forbidden"
-    NOT_FOUND = "not_found"
-    GONE = "gone"
-    CONFLICT = "conflict"
-    UNAVAILABLE = "unavailable"
-    UPSTREAM = "upstream"
-    EXHAUSTED = "exhausted"
-    QUOTA = "quota"
+from lm_sandbox.error_kinds import ErrorKind
 
 
 class LmSandboxError(Exception):

@@ -49,7 +49,8 @@ def build_driver(settings: Settings) -> SandboxDriver:
     """Builds the driver that makes sandboxes."""
     sandbox = settings.sandbox
     if sandbox.driver == "docker":
-        return DockerDriver(settings.docker, settings.data_dir / "docker", sandbox.image)
+        folder = settings.data_dir / "docker"
+        return DockerDriver(settings.docker, folder, sandbox.image, sandbox.recovery_s)
     warm = Warm(sandbox.warm, default_limits(sandbox)) if sandbox.warm else None
     wait_s = sandbox.recovery_s
     recovery = Recovery(settings.data_dir / "launchers", wait_s) if wait_s else None

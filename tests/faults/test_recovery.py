@@ -2,90 +2,22 @@
 
 import os
 import signal
-import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.conftest import eventually, serving
 from tests.control_groups import control_groups
+from tests.faults.successive import KEY, Servers, ended, make, run, servers
+from tests.processes import pids_with
 from tests.sandboxes.imaged import needs_images
 
+__all__ = ["servers"]
+
 pytestmark = pytest.mark.anyio
-KEY = "a-key-for-the-tests-of-recovery"
-
-
-class Servers:
-    """Servers over one data directory, one after the other."""
-
-    def __init__(self, env: dict[str, str], exits: ExitStack) -> None:
-        self._env = env
-        self._exits = exits
-        self._process: subprocess.Popen[str] | None = None
-        self.client = httpx.Client()
-
-    def start(self) -> httpx.Client:
-        self._process, server = self._exits.enter_context(serving(self._env))
-        headers = {"Authorization": f"Bearer {KEY}"}
-        self.client = httpx.Client(base_url=server.url, headers=headers, timeout=40)
-        self._exits.callback(self.client.close)
-        return self.client
-
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-
-    def stop(self) -> None:
-        assert self._process is not None
-        self._process.terminate()
-        self._process.wait()
-
-    def follow(self) -> httpx.Client:
-        self.kill()
-        return self.start()
-
-
-@pytest.fixture
-def servers(command_env: dict[str, str]) -> Iterator[Servers]:
-    env = {**command_env, "LM_SANDBOX_API_KEY": KEY}
-    with ExitStack() as exits:
-        yield Servers(env, exits)
-
-
-def make(client: httpx.Client, **body: object) -> str:
-    answer = client.post("/v1/sandboxes", json=body)
-    assert answer.status_code == 201, answer.text
-    return f"/v1/sandboxes/{answer.json()['id']}"
-
-
-def run(client: httpx.Client, sandbox: str, command: str, **more: object) -> dict[str, Any]:
-    answer = client.post(f"{sandbox}/commands", json={"command": command, **more})
-    assert answer.is_success, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def ended(client: httpx.Client, command: str) -> dict[str, Any]:
-    found: dict[str, Any] = client.get(command, params={"wait_s": 30}).json()
-    assert found["status"] != "running"
-    return found
-
-
-def pids_with(text: str) -> list[int]:
-    """Finds processes by what stands in their command lines."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with suppress(OSError):
-                if text.encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-    return found
 
 
 def test_a_background_command_goes_on_and_loses_no_output(servers: Servers) -> None:
@@ -245,17 +177,6 @@ def test_limits_and_descriptors_hold_for_what_is_started_later(servers: Servers)
     assert run(client, sandbox, "python3 -c 'b\"x\" * 300_000_000'")["oom_killed"]
     client.put(f"{sandbox}/files/workspace/a", content=b"hi").raise_for_status()
     assert run(client, sandbox, "cat a")["stdout"] == "hi"
-
-
-def test_shells_end_with_the_server_and_others_can_be_made(servers: Servers) -> None:
-    client = servers.start()
-    sandbox = make(client)
-    shell = client.post(f"{sandbox}/shells", json={}).json()["id"]
-    client = servers.follow()
-    assert client.get(f"{sandbox}/shells/{shell}").status_code == 404
-    other = client.post(f"{sandbox}/shells", json={}).json()["id"]
-    answer = client.post(f"{sandbox}/shells/{other}/run", json={"command": "echo hi"}).json()
-    assert answer["stdout"] == "hi\n"
 
 
 async def test_what_a_server_kept_ready_ends_with_it(servers: Servers) -> None:

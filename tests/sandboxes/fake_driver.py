@@ -59,8 +59,8 @@ class Done:
     async def kill(self) -> None:
         return
 
-    def mark(self) -> None:
-        return
+    def mark(self, since: str | None = None) -> str:
+        return since or ""
 
     async def interrupt(self, number: int) -> None:
         del number
@@ -82,6 +82,7 @@ class FakeDriver:
     commands: list[CommandSpec] = field(default_factory=list)
     terminals: list[FakeTerminal] = field(default_factory=list)
     states: dict[SandboxId, RunState] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
     refuse: Exception | None = None
 
     def checks(self) -> list[Check]:
@@ -121,6 +122,13 @@ class FakeDriver:
         opened = FakeTerminal(spec)
         self.terminals.append(opened)
         return opened
+
+    async def keep(self, sandbox: SandboxId, name: str, file: int | None) -> None:
+        assert sandbox in self.alive
+        if file is None:
+            self.kept.pop(name, None)
+        else:
+            self.kept[name] = file
 
     async def set_state(self, sandbox: SandboxId, state: RunState) -> None:
         self.states[sandbox] = state
@@ -163,6 +171,9 @@ class FakeDriver:
         if sandbox not in self.alive:
             raise SandboxNotFound("gone")
         return cast("SandboxFiles", self)  # Nobody asks it for more than that it is there.
+
+    async def ended(self) -> list[SandboxId]:
+        return []
 
     async def destroy(self, sandbox: SandboxId) -> None:
         self.alive.pop(sandbox, None)

@@ -40,6 +40,9 @@ class Slow(MovableStream):
         await anyio.lowlevel.checkpoint()
         return len(self._data)
 
+    def available(self) -> int:
+        return len(self._data)
+
     def move(self, fd: int, offset: int, size: int) -> int:
         time.sleep(0.2)
         return os.pwrite(fd, self._data[:size], offset)

@@ -1,10 +1,12 @@
 """What a terminal keeps of what it has shown."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm_sandbox.sandboxes.scroll_back import LOOK_BYTES, ScrollBack
+from lm_sandbox.sandboxes.inside.scroll_back import LOOK_BYTES, Recording, ScrollBack
 
 
 def test_all_is_kept_while_there_is_room() -> None:
@@ -105,3 +107,55 @@ def test_a_long_stretch_without_a_good_place_is_cut_all_the_same() -> None:
     kept = ScrollBack(10 * LOOK_BYTES)
     kept.write(b"x" * 11 * LOOK_BYTES)
     assert kept.end - kept.start == 10 * LOOK_BYTES
+
+
+def test_a_recording_is_read_by_another_as_it_was_written() -> None:
+    first = Recording.new(1000)
+    first.write(b"\x1b[?1049h\x1b[?25l")
+    for number in range(500):
+        first.write(b"line %d\r\n" % number)
+    second = Recording.load(os.dup(first.file))
+    assert (second.start, second.end, second.replay()) == (first.start, first.end, first.replay())
+    assert second.replay().startswith(b"\x1b[?1049h\x1b[?25lline ")
+    second.write(b"x" * 200_000)
+    third = Recording.load(os.dup(second.file))
+    assert third.replay() == second.replay()
+    for one in (first, second, third):
+        one.close()
+        one.write(b"goes on without a file")
+
+
+@given(st.lists(st.binary(max_size=300), max_size=60), st.integers(1, 500))
+def test_a_recording_holds_what_a_scroll_back_would(pieces: list[bytes], limit: int) -> None:
+    recording, plain = Recording.new(limit), ScrollBack(limit)
+    for piece in pieces:
+        recording.write(piece)
+        plain.write(piece)
+    other = Recording.load(os.dup(recording.file))
+    assert (other.start, other.end, other.replay()) == (plain.start, plain.end, plain.replay())
+    recording.close()
+    other.close()
+
+
+def test_what_came_and_went_while_nobody_was_there_is_counted_and_told() -> None:
+    recording = Recording.new(100)
+    recording.write(b"seen and dropped" * 100)
+    recording.leave()
+    recording.leave()
+    other = Recording.load(os.dup(recording.file))
+    other.write(b"x" * 50)
+    other.come_back()
+    assert other.missed == 0
+    other.leave()
+    other.write(b"y" * 1000)
+    other.come_back()
+    assert other.missed == 900
+    assert other.replay().startswith(b"[... 900 bytes left out")
+    assert other.replay().endswith(b"y" * 100)
+    for one in (recording, other):
+        one.close()
+
+
+def test_what_is_no_recording_is_refused() -> None:
+    with pytest.raises(ValueError, match="Expecting value"):
+        Recording.load(os.memfd_create("empty"))

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import anyio
@@ -19,6 +19,7 @@ from lm_sandbox.sandboxes.commands import (
     end_command,
     run_command,
 )
+from lm_sandbox.sandboxes.instant import Instant
 from lm_sandbox.sandboxes.output import Capture, OutputChunk, Stream
 from lm_sandbox.sandboxes.output_log import LoggedStream, OutputLog
 from lm_sandbox.sandboxes.paging import page_of
@@ -39,7 +40,7 @@ class Command:
         request: What was asked for.
         process: The started program; None where it ended before this server was started.
         log: All of its output.
-        started_at: When it was started.
+        started: When it was started.
         result: How it ended, without the output, which is in the log; None while it runs.
         failure: What kept it from coming to an end, such as the end of its sandbox.
         lasting: Where it is recorded, if it outlives the server.
@@ -49,11 +50,16 @@ class Command:
     request: CommandRequest
     process: Process | None
     log: OutputLog
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started: Instant = field(default_factory=Instant.now)
     result: CommandResult | None = None
     failure: LmSandboxError | None = None
     lasting: CommandStore | None = None
     _ended: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def started_at(self) -> datetime:
+        """When it was started, by the host's clock."""
+        return self.started.wall
 
     @property
     def running(self) -> bool:
@@ -104,7 +110,7 @@ class Command:
         """Writes down how it stands, where another server may ask."""
         if self.lasting is None:
             return
-        record = CommandRecord.of(self.id, self.request, self.started_at)
+        record = CommandRecord.of(self.id, self.request, self.started)
         failure = self.failure.message if self.failure else None
         record = record.model_copy(update={"result": self.result, "failure": failure})
         # Where the disk is full the command itself goes on all the same.
@@ -116,7 +122,7 @@ class Command:
         if self.lasting is None or not self.log.complete:
             return result
         totals = self.log.totals
-        lived_ms = (datetime.now(UTC) - self.started_at).total_seconds() * 1000
+        lived_ms = Instant.now().since(self.started) * 1000
         return replace(
             result,
             stdout_bytes=totals[Stream.STDOUT],
@@ -209,11 +215,16 @@ class CommandBook:
             NoCapacity: the disk does not take its record.
         """
         command = self.open(command_id, request, process)
-        record = CommandRecord.of(command_id, request, command.started_at)
+        record = CommandRecord.of(command_id, request, command.started)
         try:
             await anyio.to_thread.run_sync(self._store.write, record)
             command.log = OutputLog.keep(self._store.log(command_id))
         except OSError as error:
+            del self._commands[command_id]
+            self._store.remove(command_id)
+            with anyio.CancelScope(shield=True):
+                await process.kill()
+                await process.aclose()
             raise NoCapacity("The server's disk takes no more; delete something.") from error
         command.lasting = self._store
         return command
@@ -225,12 +236,12 @@ class CommandBook:
             running: The programs that do, by the ids of their commands.
         """
         for record in self._store.read():
-            left_s = record.timeout_s - (datetime.now(UTC) - record.started_at).total_seconds()
+            left_s = record.timeout_s - Instant.now().since(record.started)
             process = running.get(record.id)
             with suppress(OSError):
                 log = OutputLog.load(self._store.log(record.id))
                 request = record.request(max(left_s, 0.01))
-                command = Command(record.id, request, process, log, record.started_at, record.result)
+                command = Command(record.id, request, process, log, record.started, record.result)
                 command.lasting = self._store
                 self._commands[record.id] = command
                 if record.id not in running or record.result is not None or record.failure is not None:

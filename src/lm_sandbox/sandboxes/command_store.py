@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from lm_sandbox.sandboxes.commands import CommandRequest, CommandResult
+from lm_sandbox.sandboxes.instant import Instant
 from lm_sandbox.sandboxes.user import User
 
 RECORD, LOG, NEW = ".json", ".log", ".new"
@@ -30,6 +31,8 @@ class CommandRecord(BaseModel):
         user: Who it ran as.
         result: How it ended; None while it runs.
         failure: Why that will never be known.
+        boot: The start of the host that the next one is counted from.
+        started_s: When it was started, in seconds from there.
     """
 
     id: str
@@ -45,9 +48,11 @@ class CommandRecord(BaseModel):
     user: User = User.SANDBOX
     result: CommandResult | None = None
     failure: str | None = None
+    boot: str = ""
+    started_s: float = 0.0
 
     @classmethod
-    def of(cls, command_id: str, request: CommandRequest, started_at: datetime) -> "CommandRecord":
+    def of(cls, command_id: str, request: CommandRequest, started: Instant) -> "CommandRecord":
         """Describes a command that was just started."""
         return cls(
             id=command_id,
@@ -60,8 +65,15 @@ class CommandRecord(BaseModel):
             detach=request.detach,
             checkpoint=request.checkpoint,
             user=request.user,
-            started_at=started_at,
+            started_at=started.wall,
+            boot=started.boot,
+            started_s=started.boot_s,
         )
+
+    @property
+    def started(self) -> Instant:
+        """When it was started."""
+        return Instant(self.started_at, self.boot, self.started_s)
 
     def request(self, left_s: float) -> CommandRequest:
         """Returns what was asked for, with so much time left."""
@@ -100,8 +112,12 @@ class CommandStore:
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self.folder / f"{record.id}{NEW}"
-        new.write_text(record.model_dump_json())
-        new.replace(self.folder / f"{record.id}{RECORD}")
+        try:
+            new.write_text(record.model_dump_json())
+            new.replace(self.folder / f"{record.id}{RECORD}")
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
 
     def read(self) -> Iterator[CommandRecord]:
         """Gives every record that can be read, oldest first."""

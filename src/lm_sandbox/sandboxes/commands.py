@@ -3,7 +3,6 @@
 import math
 import signal
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Self
@@ -223,14 +222,17 @@ class _Execution:
             left_after_end -= len(data) if self._ended else 0
 
     async def _receive(self, stream: Stream, source: OutputStream) -> bytes:
-        with suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.WouldBlock):
-            with anyio.CancelScope(deadline=self._drained_at()) as scope:
-                self._receives[stream] = scope
+        with anyio.CancelScope(deadline=self._drained_at()) as scope:
+            self._receives[stream] = scope
+            try:
                 return await source.receive(READ_BYTES)
-            # On a busy machine the time may be over before anybody has looked; this is the program's, too.
-            with anyio.CancelScope(shield=True):
-                return await source.receive_left(READ_BYTES)
-        return b""
+            except (anyio.EndOfStream, anyio.ClosedResourceError):
+                return b""
+        # The time to wait is over, but what is there was written in time, however busy this machine is.
+        try:
+            return await source.receive_there(READ_BYTES)
+        except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
+            return b""
 
     async def _take(self, stream: Stream, data: bytes) -> None:
         if Limit.OUTPUT in self._limits:

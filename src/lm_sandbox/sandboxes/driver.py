@@ -153,11 +153,15 @@ class Adopted:
         sandbox: Its id.
         enforced: What holds it.
         processes: Those of its programs that have names.
+        terminals: Likewise.
+        files: What was kept by `keep`; the descriptors are the caller's.
     """
 
     sandbox: SandboxId
     enforced: Enforced
     processes: Mapping[str, Process]
+    terminals: Mapping[str, Terminal] = field(default_factory=dict)
+    files: Mapping[str, int] = field(default_factory=dict)
 
 
 class SandboxDriver(Protocol):
@@ -216,6 +220,17 @@ class SandboxDriver(Protocol):
             SandboxNotFound: the driver has no such sandbox.
             SandboxFailed: it died.
             NoCapacity: the host has no terminal left.
+        """
+        ...
+
+    async def keep(self, sandbox: SandboxId, name: str, file: int | None) -> None:
+        """Keeps an open file for the server that comes after this one was killed; None keeps it no longer.
+
+        What a terminal of this name shows while no server is there goes into it, if it is its recording.
+
+        Raises:
+            SandboxNotFound: the driver has no such sandbox.
+            DriverUnavailable: the host refused.
         """
         ...
 
@@ -307,6 +322,10 @@ class SandboxDriver(Protocol):
         Raises:
             SandboxNotFound: the driver has no such sandbox.
         """
+        ...
+
+    async def ended(self) -> list[SandboxId]:
+        """Names the sandboxes that have died and were not destroyed; none where that is not known now."""
         ...
 
     async def destroy(self, sandbox: SandboxId) -> None:

@@ -260,17 +260,7 @@ class LoggedStream(OutputStream):
             anyio.EndOfStream: nobody can write any more.
             anyio.ClosedResourceError: this end was closed.
         """
-        size = min(await self._source.ready(), max_bytes)
-        # Waiting may end at any time; what is there and on its way is not to be lost by that.
-        with anyio.CancelScope(shield=True):
-            data = await self._log.move(self._stream, self._source, size)
-        return self.receive_nowait(max_bytes) if data is None else data
-
-    async def receive_left(self, max_bytes: int = 65536) -> bytes:
-        """Returns what is there already, by way of the log; raises as `receive_nowait` does."""
-        size = min(self._source.waiting(), max_bytes)
-        data = await self._log.move(self._stream, self._source, size) if size else None
-        return self.receive_nowait(max_bytes) if data is None else data
+        return await self._take(min(await self._source.ready(), max_bytes))
 
     def receive_nowait(self, max_bytes: int = 65536) -> bytes:
         """Returns what is there already, without the log.
@@ -282,9 +272,19 @@ class LoggedStream(OutputStream):
         """
         return self._source.receive_nowait(max_bytes)
 
+    async def receive_there(self, max_bytes: int = 65536) -> bytes:
+        """Returns what is there already, by way of the log; raises as `receive_nowait` does."""
+        if size := self._source.available():
+            return await self._take(min(size, max_bytes))
+        return self.receive_nowait(max_bytes)
+
     async def aclose(self) -> None:
         """Closes the stream."""
         await self._source.aclose()
+
+    async def _take(self, size: int) -> bytes:
+        data = await self._log.move(self._stream, self._source, size)
+        return self.receive_nowait(size) if data is None else data
 
 
 def _move(stream: Stream, source: MovableStream, size: int, fd: int, place: int) -> bytes:

@@ -63,8 +63,8 @@ class OutputStream(ByteReceiveStream):
             anyio.ClosedResourceError: this end was closed.
         """
 
-    async def receive_left(self, max_bytes: int = 65536) -> bytes:
-        """Returns what is there already, when nobody waits for more; raises as `receive_nowait` does."""
+    async def receive_there(self, max_bytes: int = 65536) -> bytes:
+        """Returns what is there already, by the same way as `receive`; raises as `receive_nowait` does."""
         return self.receive_nowait(max_bytes)
 
 
@@ -80,9 +80,9 @@ class MovableStream(OutputStream):
             anyio.ClosedResourceError: this end was closed.
         """
 
-    def waiting(self) -> int:
-        """Tells how many bytes are there already; 0 where that is not known."""
-        return 0
+    @abstractmethod
+    def available(self) -> int:
+        """Tells how many bytes are there."""
 
     @abstractmethod
     def move(self, fd: int, offset: int, size: int) -> int:
@@ -125,8 +125,11 @@ class Process(Running, Protocol):
     stderr: OutputStream
     channel: OutputStream | None
 
-    def mark(self) -> None:
-        """Remembers this moment for `interrupt` and `limits_hit`, which otherwise count from the start."""
+    def mark(self, since: str | None = None) -> str:
+        """Remembers this moment for `interrupt` and `limits_hit`, which otherwise count from the start.
+
+        It is told, so that another server can have it remembered again by `since`.
+        """
         ...
 
     async def interrupt(self, number: int) -> None:

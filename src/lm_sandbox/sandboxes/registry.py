@@ -3,8 +3,6 @@
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from lm_sandbox.config.sandboxes import SandboxSettings
@@ -14,6 +12,7 @@ from lm_sandbox.sandboxes.admission import admit_lifetime
 from lm_sandbox.sandboxes.command_book import CommandBook
 from lm_sandbox.sandboxes.command_store import CommandStore
 from lm_sandbox.sandboxes.driver import Enforced, SandboxId
+from lm_sandbox.sandboxes.instant import Instant
 from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.paging import page_of
 from lm_sandbox.sandboxes.sandbox import NewSandbox, Sandbox, SandboxState, Selection
@@ -59,14 +58,15 @@ class SandboxRegistry:
         if new.name is not None:
             self.check_name(principal.id, new.name)
         sandbox_id = SandboxId(f"sb_{secrets.token_hex(8)}")
-        now = datetime.now(UTC)
+        now = Instant.now()
         sandbox = Sandbox(
             id=sandbox_id,
             owner=principal.id,
             name=new.name or sandbox_id,
             metadata=dict(new.metadata),
-            created_at=now,
-            last_active_at=now,
+            made=now,
+            used=now,
+            recorded=now,
             born=self._clock(),
             idle_since=self._clock(),
             lifetime=admit_lifetime(new.lifetime, self._settings),
@@ -80,16 +80,17 @@ class SandboxRegistry:
 
     def picture(self, record: SandboxRecord, enforced: Enforced | None) -> Sandbox:
         """Returns a sandbox as another server told it; it has failed where nothing holds it any more."""
-        ago = partial(self._ago, datetime.now(UTC))
+        now = Instant.now()
         return Sandbox(
             id=SandboxId(record.id),
             owner=record.owner,
             name=record.name,
             metadata=record.metadata,
-            created_at=record.created_at,
-            last_active_at=record.last_active_at,
-            born=ago(record.created_at),
-            idle_since=ago(record.last_active_at),
+            made=record.made,
+            used=record.used,
+            recorded=record.used,
+            born=self._clock() - now.since(record.made),
+            idle_since=self._clock() - now.since(record.used),
             lifetime=record.lifetime,
             image=record.image,
             limits=record.limits,
@@ -109,9 +110,6 @@ class SandboxRegistry:
     def has(self, sandbox_id: str) -> bool:
         """Whether it is here, or known to be gone."""
         return sandbox_id in self._sandboxes or sandbox_id in self._deleted
-
-    def _ago(self, now: datetime, then: datetime) -> float:
-        return self._clock() - max(0.0, (now - then).total_seconds())
 
     def _book(self, sandbox_id: str) -> CommandBook:
         store = CommandStore(self._spool / sandbox_id)

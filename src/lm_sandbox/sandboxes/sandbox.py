@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 import anyio
@@ -13,6 +13,7 @@ from lm_sandbox.sandboxes.command_book import CommandBook
 from lm_sandbox.sandboxes.driver import Enforced, RunState, SandboxId
 from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
 from lm_sandbox.sandboxes.gpus import Asked
+from lm_sandbox.sandboxes.instant import Instant
 from lm_sandbox.sandboxes.limits import LimitChange, Limits
 from lm_sandbox.sandboxes.nvidia import GpuDevice
 from lm_sandbox.sandboxes.secrets import DomainSecret
@@ -157,8 +158,8 @@ class Sandbox:
         owner: The id of the principal that made it.
         name: For people.
         metadata: The caller's own.
-        created_at: When it was made.
-        last_active_at: When it was last used.
+        made: When it was made.
+        used: When it was last used.
         born: The service's clock when it was made.
         idle_since: The service's clock at the last use.
         lifetime: When it goes by itself.
@@ -172,7 +173,7 @@ class Sandbox:
         gpus: Those that are lent to it.
         enforced: What holds it; None while it is made.
         secrets: What it uses in requests without having it; no record has them.
-        recorded_at: Its last use as far as another server would know.
+        recorded: Its last use as far as another server would know.
         active: Commands and transfers that run now.
         counted_to: The service's clock up to which its time has been charged; None for from its making.
         changing: Held while its state changes.
@@ -182,8 +183,8 @@ class Sandbox:
     owner: str
     name: str
     metadata: Mapping[str, str]
-    created_at: datetime
-    last_active_at: datetime
+    made: Instant
+    used: Instant
     born: float
     idle_since: float
     lifetime: Lifetime
@@ -197,10 +198,20 @@ class Sandbox:
     gpus: tuple[GpuDevice, ...] = ()
     enforced: Enforced | None = None
     secrets: tuple[DomainSecret, ...] = ()
-    recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    recorded: Instant = field(default_factory=Instant.now)
     active: int = 0
     counted_to: float | None = None
     changing: anyio.Lock = field(default_factory=anyio.Lock)
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was made, by the host's clock."""
+        return self.made.wall
+
+    @property
+    def last_active_at(self) -> datetime:
+        """When it was last used, by the host's clock."""
+        return self.used.wall
 
     def require(self, *states: SandboxState) -> None:
         """Refuses what another state does not allow.
@@ -237,11 +248,12 @@ class Sandbox:
         finally:
             self.active -= 1
             self.idle_since = clock()
-            self.last_active_at = datetime.now(UTC)
+            self.used = Instant.now()
 
     async def close_books(self) -> None:
-        """Lets go of its commands and shells."""
+        """Lets go of its commands, shells and terminals."""
         self.commands.close()
+        self.terminals.drop()
         await self.shells.drop()
 
     def is_over(self, now: float) -> bool:

@@ -23,6 +23,7 @@ from sqlalchemy.exc import IntegrityError
 from lm_sandbox.errors import Conflict
 from lm_sandbox.sandboxes.driver import Enforced
 from lm_sandbox.sandboxes.egress import EgressPolicy
+from lm_sandbox.sandboxes.instant import Instant
 from lm_sandbox.sandboxes.limits import Limits
 from lm_sandbox.sandboxes.nvidia import GpuDevice
 from lm_sandbox.sandboxes.sandbox import Lifetime, Sandbox, SandboxState
@@ -65,6 +66,9 @@ class SandboxRecord(BaseModel):
         limits: What it may use.
         gpus: Those that are lent to it.
         server: The process that has it.
+        boot: The start of the host that these are counted from.
+        created_s: When it was made, in seconds from there; None where that was before.
+        last_active_s: When it was last used, likewise.
     """
 
     id: str
@@ -81,12 +85,31 @@ class SandboxRecord(BaseModel):
     limits: Limits = Limits()
     gpus: tuple[GpuDevice, ...] = ()
     server: str
+    boot: str = ""
+    created_s: float | None = None
+    last_active_s: float | None = None
 
     @classmethod
     def of(cls, sandbox: Sandbox) -> "SandboxRecord":
         """Describes a sandbox of this process as it is now."""
-        own = {name: getattr(sandbox, name) for name in cls.model_fields if name != "server"}
-        return cls.model_validate({**own, "server": this_server()})
+        told = {
+            "server": this_server(),
+            "boot": sandbox.used.boot,
+            "created_s": sandbox.made.boot_s if sandbox.made.boot == sandbox.used.boot else None,
+            "last_active_s": sandbox.used.boot_s,
+        }
+        own = {name: getattr(sandbox, name) for name in cls.model_fields if name not in told}
+        return cls.model_validate(own | told)
+
+    @property
+    def made(self) -> Instant:
+        """When it was made."""
+        return _instant(self.created_at, self.boot, self.created_s)
+
+    @property
+    def used(self) -> Instant:
+        """When it was last used."""
+        return _instant(self.last_active_at, self.boot, self.last_active_s)
 
     def row(self) -> dict[str, object]:
         """Returns it as it is kept."""
@@ -180,3 +203,7 @@ class SandboxStore:
         async with self._database.begin() as connection:
             rows = (await connection.execute(query.order_by(SANDBOXES.c.created_at, SANDBOXES.c.id))).all()
         return [SandboxRecord.model_validate_json(row.record) for row in rows]
+
+
+def _instant(wall: datetime, boot: str, boot_s: float | None) -> Instant:
+    return Instant(wall) if boot_s is None else Instant(wall, boot, boot_s)

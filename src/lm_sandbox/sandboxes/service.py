@@ -31,7 +31,7 @@ from lm_sandbox.sandboxes.sandbox import Change, NewCommand, NewSandbox, Sandbox
 from lm_sandbox.sandboxes.sandbox_store import SandboxStore
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.survivors import Estate, Survivor
-from lm_sandbox.sandboxes.upkeep import Upkeep
+from lm_sandbox.sandboxes.upkeep import Heir, Upkeep
 from lm_sandbox.sandboxes.witness import Witness
 from lm_sandbox.storage.servers import Servers
 from lm_sandbox.telemetry.happenings import Tell, unheard
@@ -79,8 +79,8 @@ class SandboxService:
         shares = shares or Shares()
         witness = Witness(tell, driver.name, self.runner, shares)
         gpus = gpus or Gpus(settings)
-        estate = Estate(driver, records, registry)
-        self.holders = Holders(registry, records, servers, estate, self._succeed)
+        self._estate = Estate(driver, records, registry)
+        self.holders = Holders(registry, records, servers, self._estate, self._succeed)
         self._fleet = Fleet(
             driver, settings, registry, records, self.holders, networks, witness, shares, gpus, clock
         )
@@ -90,6 +90,13 @@ class SandboxService:
         self._work = CommandWork(self._fleet)
         self._upkeep = Upkeep(self._fleet, self._making, self._work, spool)
         self._exits = AsyncExitStack()
+
+    async def inherit(self, heir: Heir) -> None:
+        """Lets somebody take over what is his of the sandboxes that dead servers have left and will leave."""
+        for found in self._upkeep.survivors:
+            await heir(found)
+        self._upkeep.survivors.clear()
+        self._upkeep.heirs.append(heir)
 
     async def __aenter__(self) -> Self:
         """Starts the driver and the reaper of idle sandboxes.
@@ -106,6 +113,7 @@ class SandboxService:
             exits.callback(tasks.cancel_scope.cancel)
             self._work.own(tasks)
             self._fleet.gpus.own(tasks)
+            self._estate.own(tasks)
             await self.holders.take_over()
             tasks.start_soon(self.holders.watch_for_ever)
             await self._upkeep.sweep()

@@ -3,14 +3,14 @@
 # usage: bash -c THIS bash FOLDER
 #
 # Descriptor 0 is where the server sends: a number and a command, each ended by a NUL. On descriptor 3 it
-# is told: "d", the number, the exit status and the folder; or, when bash ends, "c" and the folder, then "s" and
-# commands that make another bash know what this one knew. Both are put aside while the loop runs, where bash closes them in
+# is told: "d", the number, the exit status and the folder; or, when bash ends, a byte 1, "c" and the folder,
+# then a byte 1, "s" and commands that make another bash know what this one knew. Both are put aside while the loop runs, where bash closes them in
 # every program: commands have 0, 1 and 2, and what they print is never taken for an answer.
 
 __lm_return() { return "$1"; }
 
 __lm_tell_state() {
-  builtin printf 'c%s\0s' "$PWD"
+  builtin printf '\1c%s\0\1s' "$PWD"
   builtin shopt -p
   builtin declare -p
   builtin declare -f

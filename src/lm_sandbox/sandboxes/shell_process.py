@@ -1,6 +1,7 @@
 """One bash that takes commands, one after the other, and tells how each ended."""
 
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,11 @@ LEAVE_S = 2.0
 MOST_STATE_BYTES = 4 * 1024 * 1024
 
 
+# Before what bash tells at its end. Where a server is killed while it reads, the next one sees only the rest,
+# which does not begin so.
+FOLDER, STATE = b"\1c", b"\1s"
+
+
 def shell_command(cwd: str) -> CommandSpec:
     """Returns what starts a shell in a folder, or in the workspace where there is no such folder."""
     return CommandSpec((*BASH, cwd), cwd="/", stdin=True, channel=True)
@@ -31,8 +37,15 @@ class Done:
     cwd: str
 
 
+Heard = Callable[["ShellProcess"], None]
+
+
 class ShellProcess:
     """Talks to a bash that runs `shell.bash`.
+
+    Args:
+        process: The bash.
+        heard: Called whenever it has told something.
 
     Attributes:
         process: The bash.
@@ -41,13 +54,14 @@ class ShellProcess:
         state: Commands that make another bash know what this one knew at its end, where it could tell.
     """
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, heard: Heard = lambda _: None) -> None:
         if process.stdin is None or process.channel is None:
             raise ValueError("a shell needs an input and a channel")
         self.process = process
         self.ended: Exit | None = None
         self.cwd: str | None = None
         self.state: bytes | None = None
+        self._heard = heard
         self._stdin = process.stdin
         self._channel = process.channel
         self._told = bytearray()
@@ -89,6 +103,10 @@ class ShellProcess:
                 return None
             await news.wait()
 
+    def remember(self, number: int, status: int, cwd: str) -> None:
+        """Takes how a command ended from who has heard it before."""
+        self._done = (number, Done(status, cwd))
+
     async def leave(self) -> None:
         """Ends bash and what it has started since its mark; what it knows it may tell before."""
         await self.process.interrupt(signal.SIGRTMAX)
@@ -112,14 +130,22 @@ class ShellProcess:
             self._told[:] = b"?"
 
     def _learn(self, record: bytes) -> None:
-        if record.startswith(b"s"):
-            self.state = record[1:]
-        elif record.startswith(b"c"):
-            self.cwd = record[1:].decode(errors="surrogateescape")
+        if record.startswith(STATE):
+            self.state = record[len(STATE) :]
+        elif record.startswith(FOLDER):
+            self.cwd = record[len(FOLDER) :].decode(errors="surrogateescape")
         elif record.startswith(b"d"):
             self._done = _parse(record[1:]) or self._done
+            self._heard(self)
             news, self._news = self._news, anyio.Event()
             news.set()
+            return
+        self._heard(self)
+
+    @property
+    def done(self) -> tuple[int, Done] | None:
+        """The number of the last command that has ended, and how it did."""
+        return self._done
 
 
 def _parse(told: bytes) -> tuple[int, Done] | None:

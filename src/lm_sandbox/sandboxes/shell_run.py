@@ -1,5 +1,6 @@
 """One command in a shell, which others see as a program of its own."""
 
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -8,7 +9,7 @@ import anyio
 from anyio.abc import ByteSendStream
 
 from lm_sandbox.sandboxes.limits import Limit
-from lm_sandbox.sandboxes.process import Exit, OutputStream
+from lm_sandbox.sandboxes.process import Exit, MovableStream, OutputStream
 from lm_sandbox.sandboxes.shell_process import Done, ShellProcess
 
 
@@ -69,8 +70,9 @@ class ShellRun:
             self._killed = True
             await self.shell.leave()
 
-    def mark(self) -> None:
+    def mark(self, since: str | None = None) -> str:
         """Does nothing; its beginning is the shell's mark."""
+        return since or ""
 
     async def interrupt(self, number: int) -> None:
         """Sends a signal to the shell, and kills what the command started."""
@@ -97,7 +99,7 @@ class ShellRun:
         return replace(ended, limits=limits)
 
 
-class _Part(OutputStream):
+class _Part(MovableStream):
     """What comes on a stream of the shell until the command has ended."""
 
     def __init__(self, source: OutputStream, held: bytes) -> None:
@@ -118,9 +120,25 @@ class _Part(OutputStream):
 
     def receive_nowait(self, max_bytes: int = 65536) -> bytes:
         if self._held:
-            piece, self._held = self._held[:max_bytes], self._held[max_bytes:]
-            return piece
+            return self._take(max_bytes)
         return self._source.receive_nowait(max_bytes)
+
+    async def ready(self) -> int:
+        if not self._held and not self._ended:
+            with anyio.CancelScope() as self._waiting:
+                return await self._movable().ready()
+        await anyio.lowlevel.checkpoint()
+        if not (size := self.available()):
+            raise anyio.EndOfStream
+        return size
+
+    def available(self) -> int:
+        return len(self._held) or self._movable().available()
+
+    def move(self, fd: int, offset: int, size: int) -> int:
+        if self._held:
+            return os.pwrite(fd, self._take(size), offset)
+        return self._movable().move(fd, offset, size)
 
     def end(self) -> None:
         """Says that the command has ended; what it wrote is there by now."""
@@ -129,3 +147,12 @@ class _Part(OutputStream):
 
     async def aclose(self) -> None:
         """Does nothing; the stream is the shell's."""
+
+    def _take(self, most: int) -> bytes:
+        piece, self._held = self._held[:most], self._held[most:]
+        return piece
+
+    def _movable(self) -> MovableStream:
+        if not isinstance(self._source, MovableStream):
+            raise TypeError("a shell's output comes on pipes")
+        return self._source

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Self
 
@@ -13,10 +14,12 @@ from anyio.abc import TaskGroup
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.sandboxes.command_book import Command
 from lm_sandbox.sandboxes.commands import CommandResult
+from lm_sandbox.sandboxes.driver import SandboxDriver
 from lm_sandbox.sandboxes.process import CommandSpec, Process
 from lm_sandbox.sandboxes.sandbox import NewCommand, Sandbox
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.shell import Shell
+from lm_sandbox.sandboxes.shell_notes import About, ShellNotes
 from lm_sandbox.sandboxes.user import User
 
 
@@ -40,10 +43,12 @@ class Shells:
 
     Args:
         service: Knows the sandboxes and runs the commands.
+        driver: Keeps what another server has to know.
     """
 
-    def __init__(self, service: SandboxService) -> None:
+    def __init__(self, service: SandboxService, driver: SandboxDriver) -> None:
         self._service = service
+        self._driver = driver
         self._tasks: TaskGroup | None = None
         self._exits = AsyncExitStack()
 
@@ -71,13 +76,17 @@ class Shells:
         if self._tasks is None:
             raise RuntimeError("the shells are used outside their context")
         sandbox = self._service.get(principal, sandbox_id)
-        shell = Shell(f"sh_{secrets.token_hex(8)}", new.env, new.cwd, self._tasks, new.user)
-        sandbox.shells.add(shell)
+        notes = ShellNotes.new(About(new.env, new.user, datetime.now(UTC)), new.cwd)
+        shell = Shell(f"sh_{secrets.token_hex(8)}", notes, self._tasks)
         try:
+            sandbox.shells.add(shell)
             with self._service.in_use(sandbox):
+                await self._driver.keep(sandbox.id, shell.id, notes.notebook.file)
                 await shell.start(partial(self._service.runner.spawn, sandbox))
         except BaseException:
             sandbox.shells.remove(shell)
+            with anyio.CancelScope(shield=True):
+                await shell.drop()
             raise
         return shell
 
@@ -122,6 +131,8 @@ class Shells:
         sandbox = self._service.get(principal, sandbox_id)
         sandbox.shells.remove(shell)
         await shell.end()
+        await self._driver.keep(sandbox.id, shell.id, None)
 
     async def _begin(self, shell: Shell, sandbox: Sandbox, command: CommandSpec) -> Process:
-        return await shell.begin(command.argv[-1], partial(self._service.runner.spawn, sandbox))
+        spawn = partial(self._service.runner.spawn, sandbox)
+        return await shell.begin(command.argv[-1], spawn, command.name)

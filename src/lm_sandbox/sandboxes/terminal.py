@@ -20,6 +20,7 @@ class TerminalSpec:
 
     Attributes:
         size: What the program finds at its start.
+        name: By what another server knows it again when this one is killed; None ends it with the server.
     """
 
     argv: tuple[str, ...] = ("/bin/bash", "-l")
@@ -27,3 +28,4 @@ class TerminalSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     size: TerminalSize = TerminalSize()
     user: User = User.SANDBOX
+    name: str | None = None

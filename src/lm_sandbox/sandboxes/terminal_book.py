@@ -3,15 +3,16 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 import anyio
 
 from lm_sandbox.errors import Conflict, LmSandboxError, QuotaReached, TerminalNotFound, Unavailable
+from lm_sandbox.sandboxes.inside.scroll_back import Recording
 from lm_sandbox.sandboxes.paging import page_of
 from lm_sandbox.sandboxes.process import Exit, Terminal
-from lm_sandbox.sandboxes.scroll_back import ScrollBack
 from lm_sandbox.sandboxes.terminal import TerminalSize, TerminalSpec
+from lm_sandbox.sandboxes.terminal_notes import TerminalNotes
 
 PIECE_BYTES = 64 * 1024
 # Between two pieces: what comes in a burst is taken together, and no program keeps the server busy.
@@ -57,33 +58,48 @@ class LiveTerminal:
 
     Attributes:
         id: Names it.
-        spec: What was asked for.
-        terminal: The program and its terminal.
-        scroll_back: The last that it has shown.
+        notes: What another server has to know of it; owned.
+        terminal: The program and its terminal; None where it had ended before this server was started.
+        scroll_back: The last that it has shown; owned.
         touch: Called whenever something happens on it.
-        size: How large it is now.
         viewers: How many look at it.
-        started_at: When it was opened.
-        exited: How its program ended; None while it runs.
         failure: What kept it from coming to an end, such as the end of its sandbox.
     """
 
     id: str
-    spec: TerminalSpec
-    terminal: Terminal
-    scroll_back: ScrollBack
+    notes: TerminalNotes
+    terminal: Terminal | None
+    scroll_back: Recording
     touch: Callable[[], None]
-    size: TerminalSize = field(init=False)
     viewers: int = 0
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    exited: Exit | None = None
     failure: LmSandboxError | None = None
     _news: anyio.Event = field(default_factory=anyio.Event)
     _ended: anyio.Event = field(default_factory=anyio.Event)
     _typing: anyio.Lock = field(default_factory=anyio.Lock)
 
     def __post_init__(self) -> None:
-        self.size = self.spec.size
+        if self.terminal is None:
+            self._ended.set()
+
+    @property
+    def spec(self) -> TerminalSpec:
+        """What was asked for."""
+        return self.notes.spec
+
+    @property
+    def size(self) -> TerminalSize:
+        """How large it is now."""
+        return self.notes.size
+
+    @property
+    def started_at(self) -> datetime:
+        """When it was opened."""
+        return self.notes.started_at
+
+    @property
+    def exited(self) -> Exit | None:
+        """How its program ended; None while it runs."""
+        return self.notes.exited
 
     @property
     def running(self) -> bool:
@@ -96,18 +112,19 @@ class LiveTerminal:
         Raises:
             SandboxFailed: the sandbox died under it.
         """
+        terminal = self._live()
         try:
-            async for piece in self.terminal.output:
+            async for piece in terminal.output:
                 self.scroll_back.write(piece)
                 self._tell()
                 await anyio.sleep(PAUSE_S)
-            self.exited = await self.terminal.wait()
+            self.notes.note(self.size, await terminal.wait())
         except LmSandboxError as error:
             self.failure = error
             raise
         finally:
             with anyio.CancelScope(shield=True):
-                await self.terminal.aclose()
+                await terminal.aclose()
             self._ended.set()
             self._tell()
 
@@ -163,11 +180,11 @@ class LiveTerminal:
         Raises:
             Conflict: the program has ended, or does not read what was typed before.
         """
-        self._require_running()
+        terminal = self._live()
         try:
             with anyio.fail_after(INPUT_S):
                 async with self._typing:
-                    await self.terminal.input.send(data)
+                    await terminal.input.send(data)
         except TimeoutError as error:
             raise Conflict("The program does not read its input; some of it was dropped.") from error
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
@@ -179,9 +196,8 @@ class LiveTerminal:
         Raises:
             Conflict: the program has ended.
         """
-        self._require_running()
-        await self.terminal.resize(size)
-        self.size = size
+        await self._live().resize(size)
+        self.notes.note(size)
         self._tell()
 
     async def signal(self, number: int) -> None:
@@ -190,19 +206,24 @@ class LiveTerminal:
         Raises:
             Conflict: the program has ended.
         """
-        self._require_running()
-        await self.terminal.signal(number)
+        await self._live().signal(number)
 
     async def end(self) -> None:
         """Kills the program with all that it started, and waits until that is done."""
         if self.running:
             with anyio.move_on_after(END_S):
-                await self.terminal.kill()
+                await self._live().kill()
                 await self._ended.wait()
 
-    def _require_running(self) -> None:
-        if not self.running:
+    def close(self) -> None:
+        """Lets go of what is known of it; idempotent."""
+        self.notes.notebook.close()
+        self.scroll_back.close()
+
+    def _live(self) -> Terminal:
+        if self.terminal is None or not self.running:
             raise Conflict("The program on this terminal has ended.")
+        return self.terminal
 
     def _tell(self) -> None:
         self.touch()
@@ -216,18 +237,19 @@ class TerminalBook:
     def __init__(self) -> None:
         self._terminals: dict[str, LiveTerminal] = {}
 
-    def make_room(self, most: int) -> None:
-        """Forgets an ended one where another could not be entered otherwise.
+    def make_room(self, most: int) -> LiveTerminal | None:
+        """Forgets an ended one where another could not be entered otherwise, and returns it.
 
         Raises:
             QuotaReached: as many as allowed are open.
         """
         if len(self._terminals) < most:
-            return
+            return None
         ended = next((one for one in self._terminals.values() if not one.running), None)
         if ended is None:
             raise QuotaReached(f"The sandbox has {most} terminals, and no more are allowed; close one.")
-        del self._terminals[ended.id]
+        self.forget(ended)
+        return ended
 
     def add(self, terminal: LiveTerminal) -> None:
         """Enters one that was just opened."""
@@ -251,3 +273,9 @@ class TerminalBook:
     def forget(self, terminal: LiveTerminal) -> None:
         """Takes one out; idempotent."""
         self._terminals.pop(terminal.id, None)
+        terminal.close()
+
+    def drop(self) -> None:
+        """Lets go of all of them; the sandbox is gone."""
+        for terminal in self._terminals.values():
+            terminal.close()

@@ -2,8 +2,9 @@
 
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Self
 
 import anyio
@@ -14,12 +15,15 @@ from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.sandboxes.admission import admit_argv
 from lm_sandbox.sandboxes.driver import SandboxDriver
+from lm_sandbox.sandboxes.inside.scroll_back import Recording
+from lm_sandbox.sandboxes.left_terminals import PREFIX, forget, keep, left_terminals
 from lm_sandbox.sandboxes.network import Networks
 from lm_sandbox.sandboxes.sandbox import Sandbox, SandboxState
-from lm_sandbox.sandboxes.scroll_back import ScrollBack
 from lm_sandbox.sandboxes.service import SandboxService
+from lm_sandbox.sandboxes.survivors import Survivor
 from lm_sandbox.sandboxes.terminal import TerminalSize, TerminalSpec
 from lm_sandbox.sandboxes.terminal_book import LiveTerminal
+from lm_sandbox.sandboxes.terminal_notes import TerminalNotes
 from lm_sandbox.sandboxes.user import User
 from lm_sandbox.telemetry.happenings import Tell, TerminalOpened, unheard
 
@@ -76,6 +80,7 @@ class Terminals:
         async with AsyncExitStack() as exits:
             self._tasks = await exits.enter_async_context(anyio.create_task_group())
             exits.callback(self._tasks.cancel_scope.cancel)
+            await self._service.inherit(self._resume)
             self._exits = exits.pop_all()
         return self
 
@@ -101,16 +106,10 @@ class Terminals:
         # So that it is neither halted nor ended meanwhile, nor gets more than it may.
         async with sandbox.changing:
             sandbox.require(SandboxState.RUNNING)
-            sandbox.terminals.make_room(self._settings.max_terminals)
+            if (forgotten := sandbox.terminals.make_room(self._settings.max_terminals)) is not None:
+                await forget(self._driver, sandbox.id, forgotten.id)
             with self._service.in_use(sandbox), sandbox.noting_failure():
-                opened = await self._driver.open_terminal(sandbox.id, spec)
-            terminal = LiveTerminal(
-                f"term_{secrets.token_hex(8)}",
-                spec,
-                opened,
-                ScrollBack(self._settings.scroll_back_kib * KIB),
-                touch=lambda: self._touch(sandbox),
-            )
+                terminal = await self._open(sandbox, spec)
             sandbox.terminals.add(terminal)
         self._tasks.start_soon(self._see_through, sandbox, terminal)
         opened_now = TerminalOpened(
@@ -170,6 +169,32 @@ class Terminals:
             sandbox.require(SandboxState.RUNNING, SandboxState.STOPPED)
             await terminal.end()
         sandbox.terminals.forget(terminal)
+        await forget(self._driver, sandbox.id, terminal.id)
+
+    async def _open(self, sandbox: Sandbox, spec: TerminalSpec) -> LiveTerminal:
+        spec = replace(spec, name=f"{PREFIX}{secrets.token_hex(8)}")
+        recording = Recording.new(self._settings.scroll_back_kib * KIB)
+        notes = TerminalNotes.new(spec, datetime.now(UTC))
+        terminal = LiveTerminal(str(spec.name), notes, None, recording, lambda: self._touch(sandbox))
+        try:
+            # First, so that none is ever there of which nothing is known.
+            await keep(self._driver, sandbox.id, terminal)
+            opened = await self._driver.open_terminal(sandbox.id, spec)
+        except BaseException:
+            terminal.close()
+            with anyio.CancelScope(shield=True), suppress(LmSandboxError):
+                await forget(self._driver, sandbox.id, terminal.id)
+            raise
+        return LiveTerminal(terminal.id, notes, opened, recording, terminal.touch)
+
+    async def _resume(self, found: Survivor) -> None:
+        if found.left is None or self._tasks is None:
+            return
+        sandbox = found.sandbox
+        for terminal in await left_terminals(found.left, lambda: self._touch(sandbox)):
+            sandbox.terminals.add(terminal)
+            if terminal.running:
+                self._tasks.start_soon(self._see_through, sandbox, terminal)
 
     async def _see_through(self, sandbox: Sandbox, terminal: LiveTerminal) -> None:
         try:

@@ -14,15 +14,8 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 
-from lm_sandbox.errors import (
-    ErrorKind,
-    Invalid,
-    LimitReached,
-    LmSandboxError,
-    QuotaReached,
-    Unavailable,
-    UpstreamError,
-)
+from lm_sandbox.error_kinds import ErrorKind
+from lm_sandbox.errors import Invalid, LimitReached, LmSandboxError, QuotaReached, Unavailable, UpstreamError
 from lm_sandbox.storage.servers import HeldElsewhere
 from lm_sandbox.surfaces.deps import asks_who_calls, authenticate
 from lm_sandbox.surfaces.exchange import exchange_of

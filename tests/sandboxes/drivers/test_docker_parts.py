@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 import re
 import signal
 from contextlib import aclosing, suppress
@@ -16,12 +17,13 @@ from lm_sandbox.sandboxes.driver import RunState, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo, Image
 from lm_sandbox.sandboxes.drivers.docker.checks import check_engine
 from lm_sandbox.sandboxes.drivers.docker.confinement import outer_uid, read_confinement
-from lm_sandbox.sandboxes.drivers.docker.container import RUN_LABEL, container_config
+from lm_sandbox.sandboxes.drivers.docker.container import container_config
 from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
 from lm_sandbox.sandboxes.drivers.docker.podman import for_podman, processes_of_a_user, write_profile
 from lm_sandbox.sandboxes.drivers.docker.profile import seccomp_profile
-from lm_sandbox.sandboxes.drivers.docker.runs import all_runs, ended_run, held_run
+from lm_sandbox.sandboxes.drivers.docker.runs import ended_runs, new_run, released
 from lm_sandbox.sandboxes.drivers.docker.runtimes import runtime_kind
+from lm_sandbox.sandboxes.drivers.docker.succession import RUN_LABEL
 from lm_sandbox.sandboxes.egress import EgressMode
 from lm_sandbox.sandboxes.inside.cgroups import folders_of
 from lm_sandbox.sandboxes.limits import MIB, Limits
@@ -169,15 +171,18 @@ def test_every_group_of_a_process_is_found() -> None:
 
 
 def test_a_run_is_known_to_have_ended_only_when_it_has(tmp_path: Path) -> None:
-    with held_run(tmp_path) as name:
-        [path] = all_runs(tmp_path)
-        with ended_run(path) as ended:
-            assert ended is None
-    assert all_runs(tmp_path) == []
-    (tmp_path / f"{name}.run").touch()
-    with ended_run(tmp_path / f"{name}.run") as ended:
-        assert ended == name
-    assert all_runs(tmp_path) == []
+    run = new_run(tmp_path)
+    assert ended_runs(tmp_path) == []
+    # Whoever holds a copy of the descriptor goes on with it, as the launcher does.
+    held = os.dup(run.fd)
+    os.close(run.fd)
+    assert ended_runs(tmp_path) == []
+    os.close(held)
+    [ended] = ended_runs(tmp_path)
+    assert ended.name == run.name
+    with released(ended):
+        assert ended_runs(tmp_path) == []
+    assert not any(tmp_path.iterdir())
 
 
 def test_without_an_engine_the_check_says_what_to_do(tmp_path: Path) -> None:
@@ -272,7 +277,7 @@ async def test_a_way_out_that_cannot_be_given_is_refused_and_the_sandbox_stays_w
 
 
 @pytest.mark.anyio
-async def test_only_what_an_ended_server_left_is_swept(docker_engine: Path, tmp_path: Path) -> None:
+async def test_what_a_living_server_has_is_left_alone(docker_engine: Path, tmp_path: Path) -> None:
     def containers(run: str) -> int:
         transport = httpx.HTTPTransport(uds=str(docker_engine))
         with httpx.Client(transport=transport, base_url="http://docker") as http:
@@ -282,15 +287,11 @@ async def test_only_what_an_ended_server_left_is_swept(docker_engine: Path, tmp_
     settings = DockerSettings(socket=docker_engine)
     async with DockerDriver(settings, tmp_path) as living:
         await living.create(BOX, SMALL)
-        [path] = all_runs(tmp_path)
-        async with DockerDriver(settings, tmp_path):
+        [path] = tmp_path.glob("*.run")
+        async with DockerDriver(settings, tmp_path) as other:
+            assert await other.adopt() == []
             assert containers(path.stem) == 1
         assert (await runner(living, BOX)("echo alive")).stdout == b"alive\n"
-        # As if the living one had been killed: its lock is on a file that has another name by now.
-        path.unlink()
-        path.touch()
-        async with DockerDriver(settings, tmp_path):
-            assert containers(path.stem) == 0
 
 
 @pytest.mark.anyio

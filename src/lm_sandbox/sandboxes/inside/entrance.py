@@ -1,11 +1,10 @@
 """The server side of a sandbox's zygote: what is started in the sandbox goes through here."""
 
 import asyncio
-import json
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from typing import Protocol
@@ -21,25 +20,19 @@ from lm_sandbox.sandboxes.inside.process import ConfinedProcess, Ends, Pipes
 from lm_sandbox.sandboxes.inside.program import ConfinedProgram, Reins
 from lm_sandbox.sandboxes.inside.pty import ConfinedTerminal
 from lm_sandbox.sandboxes.inside.resident import Resident
+from lm_sandbox.sandboxes.inside.safekeeping import Safekeeping
 from lm_sandbox.sandboxes.inside.tree import COOKIE, Interruption, interrupt_tree, kill_tree
 from lm_sandbox.sandboxes.limits import Limit
-from lm_sandbox.sandboxes.process import CommandSpec
+from lm_sandbox.sandboxes.process import CommandSpec, Process, Terminal
 from lm_sandbox.sandboxes.terminal import TerminalSpec
 
 ALL_NAMESPACES = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
 TERM = "xterm-256color"
+ENDED = "The sandbox has ended on its own; make a new one."
 NO_MORE = "The sandbox takes no more commands; make a new one."
 
 LIST_S = 10.0
-# Before the names of programs, in what the launcher keeps.
-ZYGOTE, PROCESS, STDIN = "zygote", "process/", "stdin/"
-# Before all of those of a sandbox's own root.
-ROOT = "root/"
-
-
-def place_of(name: str, *, root: bool) -> str:
-    """Returns where the launcher keeps it."""
-    return ROOT + name if root else name
+BOTH_SIDES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +75,6 @@ class Identity:
             "rlimits": dict(self.rlimits),
             "env": dict(self.env),
             "capabilities": list(self.capabilities),
-            "place": place_of(ZYGOTE, root=self.is_root),
         }
 
 
@@ -112,6 +104,15 @@ class Bounds(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What an earlier server has left, by the names that it gave; the files are the caller's."""
+
+    processes: dict[str, Process] = field(default_factory=dict)
+    terminals: dict[str, Terminal] = field(default_factory=dict)
+    files: dict[str, int] = field(default_factory=dict)
+
+
 class Entrance:
     """Starts commands in one sandbox; its zygote is forked for the first one.
 
@@ -125,16 +126,16 @@ class Entrance:
     def __init__(self, launcher: Launcher, identity: Identity, init: int, bounds: Bounds) -> None:
         self._identity = identity
         self._bounds = bounds
+        self._safe = Safekeeping(launcher, identity.sandbox, root=identity.is_root)
         self._zygote = Resident(
             "zygote",
             launcher=launcher,
-            order=identity.order(),
+            order=identity.order() | {"place": self._safe.zygote},
             init=init,
             alive=lambda: bounds.alive,
             on_message=self._on_message,
             on_end=self._on_end,
         )
-        self._launcher = launcher
         self._running: dict[int, ConfinedProgram] = {}
         # Another server must never give a number again.
         self._numbers = count(time.time_ns())
@@ -183,24 +184,28 @@ class Entrance:
         self._zygote.close()
         self._lose_all(alive=False)
 
-    async def adopt(self, kept: Mapping[str, Kept]) -> dict[str, ConfinedProcess]:
+    async def adopt(self, kept: Mapping[str, Kept]) -> Left:
         """Takes over its zygote, if there is one, and those of its programs that have names; ends the others.
 
         Raises:
             DriverUnavailable: the launcher is gone.
         """
-        named: dict[str, ConfinedProcess] = {}
-        zygote = kept.get(self._place(ZYGOTE))
+        left = Left()
+        zygote = kept.get(self._safe.zygote)
         if zygote is None:
-            return named
-        for place, one in kept.items():
-            if place.startswith(self._place(PROCESS)):
-                note = json.loads(one.note)
-                stdin = kept.get(self._place(STDIN) + note["name"])
-                ends = Ends(one.fds[0], one.fds[1], stdin.fds[0] if stdin else None)
-                named[note["name"]] = self._process(note["number"], ends, note["name"])
+            return left
+        for program, ends in self._safe.processes(kept):
+            left.processes[program.name] = self._process(program.number, ends, program.name)
+        for program in self._safe.terminals(kept):
+            terminal = self._terminal(program.number, program.name)
+            left.terminals[program.name] = terminal
+            terminal.tell({"fds": list(program.fds)})
         self._zygote.adopt(zygote.fds[0])
-        running = await self._list()
+        await self._match(await self._list())
+        return left
+
+    async def _match(self, running: list[tuple[int, int]]) -> None:
+        """Ends what runs without a name, and tells what runs no more."""
         known = set(self._running)
         for number, pid in running:
             if number in known:
@@ -210,7 +215,6 @@ class Entrance:
         for number in known - {number for number, _ in running}:
             if process := self._running.pop(number, None):
                 process.lost(sandbox_alive=self._bounds.alive)
-        return named
 
     async def _list(self) -> list[tuple[int, int]]:
         """Asks the zygote what runs."""
@@ -226,9 +230,11 @@ class Entrance:
         process = self._process(number, pipes.ours, command.name)
         given = {"stdin": command.stdin, "channel": command.channel}
         try:
-            await zygote.send(self._order(number, command) | given, pipes.theirs)
+            self._require_alive()
+            # Kept first: what runs and is not kept would answer to nobody.
             if command.name is not None:
-                await self._keep(command.name, number, pipes.ours)
+                await self._safe.keep_process(command.name, number, pipes.ours)
+            await zygote.send(self._order(number, command) | given, pipes.theirs)
         except BaseException:
             self._running.pop(number, None)
             await process.aclose()
@@ -237,31 +243,30 @@ class Entrance:
             pipes.close()
         return process
 
+    def _require_alive(self) -> None:
+        if not self._bounds.alive:
+            raise SandboxFailed(ENDED)
+
     def _process(self, number: int, ends: Ends, name: str | None) -> ConfinedProcess:
-        forget = partial(self._launcher.drop, self._identity.sandbox)
         process = ConfinedProcess(
             ends,
             self._reins(number),
-            on_close=partial(forget, self._place(PROCESS) + name) if name else None,
-            on_stdin_close=partial(forget, self._place(STDIN) + name) if name else None,
+            on_close=self._safe.forget_process(name) if name else None,
+            on_stdin_close=self._safe.forget_stdin(name) if name else None,
         )
         self._running[number] = process
         return process
 
-    async def _keep(self, name: str, number: int, ends: Ends) -> None:
-        sandbox, note = self._identity.sandbox, json.dumps({"name": name, "number": number})
-        # Apart, because its end has to be seen when it is closed.
-        if ends.stdin is not None:
-            await self._launcher.keep(sandbox, self._place(STDIN) + name, note, [ends.stdin])
-        await self._launcher.keep(sandbox, self._place(PROCESS) + name, note, [ends.stdout, ends.stderr])
-
-    def _place(self, name: str) -> str:
-        return place_of(name, root=self._identity.is_root)
+    def _terminal(self, number: int, name: str | None) -> ConfinedTerminal:
+        terminal = ConfinedTerminal(
+            self._reins(number), on_close=self._safe.forget_terminal(name) if name else None
+        )
+        self._running[number] = terminal
+        return terminal
 
     async def _open_terminal(self, zygote: Channel, spec: TerminalSpec) -> ConfinedTerminal:
         number = next(self._numbers)
-        terminal = ConfinedTerminal(self._reins(number))
-        self._running[number] = terminal
+        terminal = self._terminal(number, spec.name)
         order = self._order(number, replace(spec, env={"TERM": TERM, **spec.env}))
         try:
             await zygote.send(order | {"terminal": [spec.size.rows, spec.size.columns]})
@@ -269,6 +274,13 @@ class Entrance:
             del self._running[number]
             raise
         await terminal.opened()
+        # With one side left it has ended already.
+        if spec.name is not None and len(sides := terminal.sides) == BOTH_SIDES:
+            try:
+                await self._safe.keep_terminal(spec.name, number, *sides)
+            except BaseException:
+                await terminal.abandon()
+                raise
         return terminal
 
     def _reins(self, number: int) -> Reins:
@@ -302,6 +314,8 @@ class Entrance:
                 del self._running[message["id"]]
 
     def _on_end(self) -> None:
+        if self._listed is not None and not self._listed.done():
+            self._listed.set_result([])
         self._lose_all(alive=self._bounds.alive)
 
     def _lose_all(self, *, alive: bool) -> None:

@@ -2,14 +2,28 @@
 
 import contextlib
 import json
+import math
 import os
 import select
 import socket
 import struct
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 GREETING_S = 5.0
+
+
+class Recorder(Protocol):
+    """What goes on while nobody is there."""
+
+    def watch(self, poll: select.poll) -> None:
+        """Registers what is to be watched."""
+        ...
+
+    def take(self, ready: dict[int, int], poll: select.poll) -> None:
+        """Takes what is there."""
+        ...
 
 
 class Succession:
@@ -21,11 +35,17 @@ class Succession:
         self.wait_s = wait_s
         self.version = version
 
-    def wait(self, wake: int, reap: Callable[[], None]) -> socket.socket | None:
+    def wait(self, wake: int, reap: Callable[[], None], recorder: Recorder) -> socket.socket | None:
         """Returns the connection to another server of the same user, unless none comes in time."""
+        # Unlike `select` it takes any number of them, and any numbers.
+        poll = select.poll()
+        for fd in (self.listener.fileno(), wake):
+            poll.register(fd, select.POLLIN)
+        recorder.watch(poll)
         end = time.monotonic() + self.wait_s
         while (left := end - time.monotonic()) > 0:
-            ready, _, _ = select.select([self.listener.fileno(), wake], [], [], left)
+            ready = dict(poll.poll(math.ceil(left * 1000)))
+            recorder.take(ready, poll)
             if wake in ready:
                 os.read(wake, 4096)
                 reap()

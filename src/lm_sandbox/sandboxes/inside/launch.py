@@ -69,10 +69,12 @@ class Launcher:
 
     Args:
         recovery: How it is found again; None where it ends with the server.
+        script: What it runs.
     """
 
-    def __init__(self, recovery: Recovery | None = None) -> None:
+    def __init__(self, recovery: Recovery | None = None, script: Path = SCRIPT) -> None:
         self._recovery = recovery
+        self._script = script
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._answers: dict[int, asyncio.Future[Message]] = {}
@@ -84,7 +86,7 @@ class Launcher:
         if not await self.inherit():
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
-                self._process = _start(theirs, self._recovery)
+                self._process = _start(theirs, self._recovery, self._script)
             await self._connect(ours)
         return self
 
@@ -93,7 +95,9 @@ class Launcher:
 
         Its context is then to be left, without having been entered.
         """
-        ours = await anyio.to_thread.run_sync(take_over, self._recovery.folder) if self._recovery else None
+        if self._recovery is None:
+            return False
+        ours = await anyio.to_thread.run_sync(take_over, self._recovery.folder, self._script)
         if ours is None:
             return False
         await self._connect(ours)
@@ -115,7 +119,9 @@ class Launcher:
             if self._channel is not None:
                 self._channel.close()
             if self._process is not None:
-                await anyio.to_thread.run_sync(self._process.wait, STOP_S)
+                # It goes on by itself where the engine has to end something and does not answer.
+                with suppress(subprocess.TimeoutExpired):
+                    await anyio.to_thread.run_sync(self._process.wait, STOP_S)
 
     async def keep(self, sandbox: str, name: str, note: str, fds: Sequence[int]) -> None:
         """Has the launcher keep something for a server that comes after this one was killed.
@@ -196,7 +202,7 @@ def executable(name: str, content: bytes) -> int:
     return fd
 
 
-def take_over(folder: Path) -> socket.socket | None:
+def take_over(folder: Path, script: Path = SCRIPT) -> socket.socket | None:
     """Connects to a launcher whose server is gone; None where there is none of this version."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in sorted(folder.glob(f"*{ENDING}")):
@@ -207,7 +213,7 @@ def take_over(folder: Path) -> socket.socket | None:
             try:
                 control.connect(short(path, exits))
                 hello = json.loads(control.recv(4096) or "{}")
-                wanted = hello.get("version") == version()
+                wanted = hello.get("version") == version(script)
                 if not hello.get("busy", True):
                     control.send(b"take" if wanted else b"quit")
             except ConnectionRefusedError:
@@ -228,13 +234,13 @@ def short(path: Path, exits: ExitStack) -> str:
     return f"/proc/self/fd/{folder}/{path.name}"
 
 
-def version() -> str:
+def version(script: Path = SCRIPT) -> str:
     """Tells launchers apart whose code differs."""
-    code = sorted(SCRIPT.parent.rglob("*.py"))
+    code = sorted({*SCRIPT.parent.rglob("*.py"), *script.parent.glob("*.py")})
     return hashlib.sha256(b"".join(file.read_bytes() for file in code)).hexdigest()
 
 
-def _start(control: socket.socket, recovery: Recovery | None) -> subprocess.Popen[bytes]:
+def _start(control: socket.socket, recovery: Recovery | None, script: Path) -> subprocess.Popen[bytes]:
     arguments, passed = [str(control.fileno())], [control.fileno()]
     with ExitStack() as exits:
         if recovery is not None:
@@ -242,10 +248,10 @@ def _start(control: socket.socket, recovery: Recovery | None) -> subprocess.Pope
             listener = exits.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
             listener.bind(short(path, exits))
             listener.listen()
-            arguments += [str(listener.fileno()), str(path), str(recovery.wait_s), version()]
+            arguments += [str(listener.fileno()), str(path), str(recovery.wait_s), version(script)]
             passed.append(listener.fileno())
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", str(SCRIPT), *arguments],
+            [sys.executable, "-I", "-S", "-B", str(script), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             env={},

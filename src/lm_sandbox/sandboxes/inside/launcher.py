@@ -32,6 +32,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, 
 import overlays  # type: ignore[import-not-found]
 import sockets  # type: ignore[import-not-found]
 import zygote  # type: ignore[import-not-found]
+from custody import SAFE_FD, Custody  # type: ignore[import-not-found]
 from file_agent.serving import FileAgent  # type: ignore[import-not-found]
 from handover import Succession  # type: ignore[import-not-found]
 
@@ -39,12 +40,9 @@ sys.path.clear()
 
 Message = dict[str, Any]
 
-# Clear of every number that bwrap's descriptors are moved to.
-SAFE_FD = 512
 MESSAGE_BYTES = 256 * 1024
 # How often the launcher looks whether the killed have gone.
 PATIENCE = 200
-NAMES_AT_ONCE = 500
 MAX_FDS = 32
 # Which of the descriptors for bwrap is the one that it tells its child's number by.
 INFO = 2
@@ -63,7 +61,9 @@ class Launcher:
         self.wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        self.kept: dict[str, dict[str, tuple[str, list[int]]]] = {}
+        self.custody = Custody()
+        self.do_keep, self.do_drop = self.custody.keep, self.custody.drop
+        self.do_kept, self.do_recall = self.custody.names, self.custody.recall
         self.inits: dict[str, int] = {}
         self.cgroups: dict[str, list[str]] = {}
         self.zygotes: dict[str, dict[str, int]] = {}
@@ -87,13 +87,12 @@ class Launcher:
 
     def succeeded(self) -> bool:
         """Waits for another server, and tells whether one has come."""
-        control = self.succession and self.succession.wait(self.wake, _reap)
+        control = self.succession and self.succession.wait(self.wake, _reap, self.custody.recorder())
         if not control:
             return False
         self.control.close()
         self.control = control
-        given = {sandbox for sandbox, kept in self.kept.items() if "sandbox" in kept}
-        self._end(set(self.monitors) - given)
+        self._end({sandbox for sandbox in self.monitors if not self.custody.has(sandbox, "sandbox")})
         return True
 
     def _answer(self) -> bool:
@@ -119,33 +118,6 @@ class Launcher:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", sent))] if sent else []
         self.control.sendmsg([json.dumps({"id": request["id"], **answer}).encode()], rights)
         return True
-
-    def do_keep(self, request: Message, fds: list[int]) -> Message:
-        """Keeps descriptors of a sandbox, and what is noted of them, for another server."""
-        self.do_drop(request, [])
-        own = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, SAFE_FD) for fd in fds]
-        self.kept.setdefault(request["sandbox"], {})[request["name"]] = (request["note"], own)
-        return {}
-
-    def do_drop(self, request: Message, fds: list[int]) -> Message:
-        """Keeps something no longer."""
-        del fds
-        for fd in self.kept.get(request["sandbox"], {}).pop(request["name"], ("", []))[1]:
-            os.close(fd)
-        return {}
-
-    def do_kept(self, request: Message, fds: list[int]) -> Message:
-        """Names all that is kept, some hundred at a time."""
-        del fds
-        names = [(sandbox, name) for sandbox, kept in self.kept.items() for name in kept]
-        start = request["start"]
-        return {"names": names[start : start + NAMES_AT_ONCE]}
-
-    def do_recall(self, request: Message, fds: list[int]) -> Message:
-        """Gives back something that is kept, and goes on keeping it."""
-        del fds
-        note, own = self.kept[request["sandbox"]][request["name"]]
-        return {"note": note, "sent": own}
 
     def do_quit(self, request: Message, fds: list[int]) -> Message:
         """No other server is to be waited for."""
@@ -206,9 +178,7 @@ class Launcher:
         del fds
         for known in (self.cgroups, self.zygotes, self.file_agents, self.monitors):
             known.pop(request["sandbox"], None)
-        for _, own in self.kept.pop(request["sandbox"], {}).values():
-            for fd in own:
-                os.close(fd)
+        self.custody.forget(request["sandbox"])
         init = self.inits.pop(request["sandbox"], None)
         if init is not None:
             os.close(init)
@@ -224,7 +194,7 @@ class Launcher:
     def end_all(self) -> None:
         """Kills what is left and removes its cgroups."""
         paths = {path for paths in self.cgroups.values() for path in paths}
-        self._end(set(self.cgroups) | set(self.monitors) | set(self.kept))
+        self._end(set(self.cgroups) | set(self.monitors) | self.custody.sandboxes())
         for parent in set(map(os.path.dirname, paths)):
             _quietly(os.rmdir, parent)
 
@@ -241,12 +211,17 @@ class Launcher:
             self.do_forget({"sandbox": sandbox}, [])
 
 
-def _remove(cgroups: set[str]) -> None:
-    """Removes cgroups as soon as what was killed in them is gone."""
+def thaw(cgroups: set[str]) -> None:
+    """Lets what is in some cgroups go on."""
     for path in cgroups:
-        # What is halted does not even die.
         _quietly(_write, f"{path}/freezer.state", b"THAWED")
         _quietly(_write, f"{path}/cgroup.freeze", b"0")
+
+
+def _remove(cgroups: set[str]) -> None:
+    """Removes cgroups as soon as what was killed in them is gone."""
+    # What is halted does not even die.
+    thaw(cgroups)
     for _ in range(PATIENCE):
         for path in cgroups:
             _quietly(os.rmdir, path)
@@ -351,7 +326,7 @@ def _quietly(function: Callable[..., object], *arguments: object) -> None:
         return  # It is gone already, which is what was wanted.
 
 
-def main() -> None:
+def main(kind: type[Launcher] = Launcher) -> None:
     """Serves until the server is gone, then leaves nothing behind."""
     os.umask(0o022)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -368,7 +343,7 @@ def main() -> None:
         listener = socket.socket(fileno=int(sys.argv[2]))
         listener.set_inheritable(False)
         succession = Succession(listener, sys.argv[3], float(sys.argv[4]), sys.argv[5])
-    launcher = Launcher(control, succession)
+    launcher = kind(control, succession)
     launcher.serve()
     while launcher.succeeded():
         launcher.serve()

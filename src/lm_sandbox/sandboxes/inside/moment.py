@@ -25,3 +25,12 @@ class Moment:
         """Returns the present one."""
         tick = int(clock_gettime(CLOCK_BOOTTIME) * TICKS_PER_S)
         return cls(tick, int(Path("/proc/loadavg").read_bytes().split()[4]))
+
+    def __str__(self) -> str:
+        return f"{self.tick}.{self.pid}"
+
+    @classmethod
+    def read(cls, text: str) -> "Moment":
+        """Reads what `str` has written."""
+        tick, _, pid = text.partition(".")
+        return cls(int(tick), int(pid))

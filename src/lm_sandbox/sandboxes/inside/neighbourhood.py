@@ -28,6 +28,11 @@ class Neighbour(Protocol):
     """One sandbox; each method raises as that of `SandboxDriver` does."""
 
     @property
+    def alive(self) -> bool:
+        """Whether it has not died."""
+        ...
+
+    @property
     def files(self) -> SandboxFiles:
         """The way to its files."""
         ...
@@ -43,6 +48,10 @@ class Neighbour(Protocol):
 
     async def open_terminal(self, spec: TerminalSpec) -> Terminal:
         """Starts a program on a pseudo-terminal."""
+        ...
+
+    async def keep(self, name: str, file: int | None) -> None:
+        """Has an open file kept for another server, or kept no longer."""
         ...
 
     async def set_state(self, state: RunState) -> None:
@@ -83,6 +92,10 @@ class Neighbourhood(Generic[S]):
         """Starts a program on a pseudo-terminal."""
         return await self._find(sandbox).open_terminal(spec)
 
+    async def keep(self, sandbox: SandboxId, name: str, file: int | None) -> None:
+        """Has an open file kept for another server, or kept no longer."""
+        await self._find(sandbox).keep(name, file)
+
     async def listen(self, sandbox: SandboxId, doors: Sequence[Door]) -> list[socket]:
         """Listens inside the sandbox."""
         return await self._find(sandbox).network.listen(doors)
@@ -110,6 +123,10 @@ class Neighbourhood(Generic[S]):
     async def stats(self, sandbox: SandboxId) -> Stats:
         """Tells what the sandbox uses now."""
         return await self._find(sandbox).stats()
+
+    async def ended(self) -> list[SandboxId]:
+        """Names the sandboxes that have died."""
+        return [sandbox for sandbox, made in self._sandboxes.items() if not made.alive]
 
     def files(self, sandbox: SandboxId) -> SandboxFiles:
         """Returns the way to the sandbox's files."""

@@ -15,13 +15,14 @@ from lm_sandbox.sandboxes.driver import FileChange, RunState, Stats
 from lm_sandbox.sandboxes.inside import storage
 from lm_sandbox.sandboxes.inside.cgroups import Group
 from lm_sandbox.sandboxes.inside.confined_files import ConfinedFiles
-from lm_sandbox.sandboxes.inside.entrance import Entrance, Identity
+from lm_sandbox.sandboxes.inside.entrance import Entrance, Identity, Left
 from lm_sandbox.sandboxes.inside.file_questions import Questions
 from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
 from lm_sandbox.sandboxes.inside.layout import FULL_BYTES, FULL_FILES
 from lm_sandbox.sandboxes.inside.netns import NetworkNamespace
 from lm_sandbox.sandboxes.inside.process import ConfinedProcess
 from lm_sandbox.sandboxes.inside.pty import ConfinedTerminal
+from lm_sandbox.sandboxes.inside.safekeeping import MEMORY, files_of
 from lm_sandbox.sandboxes.inside.tree import kill_all
 from lm_sandbox.sandboxes.limits import Limit, Limits
 from lm_sandbox.sandboxes.process import CommandSpec
@@ -79,8 +80,8 @@ class Occupied:
         self.env = dict(env)
         self.premises = premises
         self._group = premises.group
-        self._launcher = launcher
-        self._paused = False
+        self.launcher = launcher
+        self._paused = self._unlimited = False
         self._init, self._init_pid = premises.init, premises.init_pid
         with ExitStack() as held:
             # Held open, so that it never becomes the root of another process with the same number.
@@ -98,6 +99,8 @@ class Occupied:
     @property
     def alive(self) -> bool:
         """Whether its init runs."""
+        if self._init < 0 or self._unlimited:
+            return False
         try:
             signal.pidfd_send_signal(self._init, 0)
         except ProcessLookupError:
@@ -114,9 +117,13 @@ class Occupied:
 
     def hits(self) -> Mapping[Limit, int]:
         """Counts how often each limit was hit so far."""
-        with suppress(OSError):
+        try:
             return self._group.hits() if self._group else {}
-        return {}  # Whoever made the groups has removed them.
+        except OSError:
+            # Whoever made the groups has removed them: nothing in it is limited any more.
+            self._unlimited = True
+            self._kill()
+            return {}
 
     def members(self) -> Iterable[int]:
         """Lists its processes by their numbers on the host."""
@@ -156,17 +163,40 @@ class Occupied:
         """
         await self._entrance.warm_up()
 
-    async def adopt(self, kept: Mapping[str, Kept]) -> dict[str, ConfinedProcess]:
+    async def keep(self, name: str, file: int | None) -> None:
+        """Has an open file kept for another server, or kept no longer.
+
+        Raises:
+            DriverUnavailable: the launcher is gone.
+        """
+        if file is None:
+            await self.launcher.drop(self.id, MEMORY + name)
+        else:
+            await self.launcher.keep(self.id, MEMORY + name, "", [file])
+
+    async def end_programs(self) -> None:
+        """Ends all of its programs, where nobody knows them.
+
+        Raises:
+            SandboxFailed: they do not end.
+        """
+        self.freeze(frozen=False)
+        await self._end_processes()
+
+    async def adopt(self, kept: Mapping[str, Kept]) -> Left:
         """Takes over its zygotes and its named programs from an earlier server."""
         paused = self._group is not None and self._group.can_freeze and self._group.frozen
         # A halted zygote would tell nothing.
         self.freeze(frozen=False)
-        named: dict[str, ConfinedProcess] = {}
+        left = Left()
         for entrance in self._entrances():
-            named |= await entrance.adopt(kept)
+            one = await entrance.adopt(kept)
+            left.processes.update(one.processes)
+            left.terminals.update(one.terminals)
+        left.files.update(files_of(kept))
         if paused:
             await self.set_state(RunState.PAUSED)
-        return named
+        return left
 
     async def set_state(self, state: RunState) -> None:
         """Lets it run, halts its processes, or ends them.
@@ -265,17 +295,23 @@ class Occupied:
         self.freeze(frozen=False)
         if self._group is not None:
             self._group.unthrottle()
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._init, signal.SIGKILL)
+        self._kill()
         self._open_files.close()
         for entrance in self._entrances():
             entrance.close()
         self.files.close()
         with anyio.move_on_after(END_S):
             await anyio.wait_readable(self._init)
-        os.close(self._init)
+        init, self._init = self._init, -1
+        os.close(init)
         with suppress(DriverUnavailable):
-            await self._launcher.ask("forget", {"sandbox": self.id})
+            await self.launcher.ask("forget", {"sandbox": self.id})
+
+    def _kill(self) -> None:
+        """Kills its first process, and with that all others."""
+        if self._init >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._init, signal.SIGKILL)
 
     def _freeze(self, frozen: bool) -> None:
         self.freeze(frozen=frozen)

@@ -68,13 +68,13 @@ class PipeReader(MovableStream):
             if self._fd < 0:
                 raise anyio.ClosedResourceError
             await anyio.wait_readable(self._fd)
-            if size := self.waiting():
+            if size := self.available():
                 return size
             if _events(self._fd) == select.POLLHUP:
                 raise anyio.EndOfStream
 
-    def waiting(self) -> int:
-        """Tells how many bytes are there already."""
+    def available(self) -> int:
+        """Tells how many bytes are there."""
         if self._fd < 0:
             return 0
         return int(struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))[0])

@@ -64,10 +64,11 @@ class ConfinedProcess(ConfinedProgram):
         self._on_close = on_close
         self._since = Moment(0, 0)
 
-    def mark(self) -> None:
-        """Remembers this moment for `interrupt` and `limits_hit`."""
-        self._since = Moment.now()
+    def mark(self, since: str | None = None) -> str:
+        """Remembers this moment, or one that was told before, for `interrupt` and `limits_hit`; tells it."""
+        self._since = Moment.now() if since is None else Moment.read(since)
         self._reins.hits.mark()
+        return str(self._since)
 
     async def interrupt(self, number: int) -> None:
         """Sends a signal to the program alone, and kills what it started since the mark."""

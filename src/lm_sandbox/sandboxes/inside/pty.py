@@ -13,6 +13,7 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 from lm_sandbox.errors import LmSandboxError, NoCapacity, SandboxFailed
 from lm_sandbox.sandboxes.inside.channel import Message
 from lm_sandbox.sandboxes.inside.pipes import PipeWriter
+from lm_sandbox.sandboxes.inside.process import Callback
 from lm_sandbox.sandboxes.inside.program import ConfinedProgram, Reins
 from lm_sandbox.sandboxes.process import Exit
 from lm_sandbox.sandboxes.terminal import TerminalSize
@@ -27,13 +28,15 @@ class ConfinedTerminal(ConfinedProgram):
 
     Args:
         reins: What can be done with the program.
+        on_close: Called when it is closed.
     """
 
     input: ByteSendStream
     output: ByteReceiveStream
 
-    def __init__(self, reins: Reins) -> None:
+    def __init__(self, reins: Reins, on_close: Callback | None = None) -> None:
         super().__init__(reins)
+        self._on_close = on_close
         self._opened = asyncio.Event()
         self._problem: LmSandboxError | None = None
         self._master: MasterReader | None = None
@@ -62,13 +65,18 @@ class ConfinedTerminal(ConfinedProgram):
             with anyio.fail_after(OPEN_S):
                 await self._opened.wait()
         except BaseException as error:
-            await self._abandon()
+            await self.abandon()
             if isinstance(error, TimeoutError):
                 raise SandboxFailed("The sandbox does not answer; make a new one.") from error
             raise
         if self._problem is not None:
-            await self._abandon()
+            await self.abandon()
             raise self._problem
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Descriptors of both its sides, as far as they are open."""
+        return tuple(fd for fd in (self._master.fd if self._master else -1, self._slave) if fd >= 0)
 
     async def resize(self, size: TerminalSize) -> None:
         """Changes the size; the foreground process group is told by SIGWINCH."""
@@ -84,11 +92,15 @@ class ConfinedTerminal(ConfinedProgram):
         """Closes the master; the kernel tells those that are left by SIGHUP."""
         self._closed = True
         self._let_go()
+        # Whoever keeps it would keep it from being hung up.
+        if self._on_close is not None:
+            await self._on_close()
         if self._master is not None:
             await self._master.aclose()
             await self.input.aclose()
 
-    async def _abandon(self) -> None:
+    async def abandon(self) -> None:
+        """Closes it and ends its program, which nobody has seen yet."""
         with anyio.move_on_after(OPEN_S, shield=True):
             await self.aclose()
             # It needs no descriptor, as looking for all the others does.

@@ -137,7 +137,7 @@ async def run_in_shell(  # noqa: PLR0913, PLR0917 - what FastAPI gives
     server-sent events, with `background` it comes at once (201) and the command goes on by itself; both
     are commands of the sandbox, under its `commands`.
     """
-    new = NewCommand(command=body.command, timeout_s=body.timeout_s)
+    new = NewCommand(command=body.command, timeout_s=body.timeout_s, lasting=body.background)
     if body.background or body.stream:
         command = await deps.shells.start(caller, sandbox_id, shell, new)
         if body.stream:

@@ -116,7 +116,8 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
         """Changes what a living sandbox may use, for this server and the next one."""
         made = self._find(sandbox)
         await made.limit(limits)
-        await self._succession.hand_down(sandbox, made, replace(made.spec, env=made.env))
+        succession = self._succession_of(made.launcher)
+        await succession.hand_down(sandbox, made, replace(made.spec, env=made.env))
         return made.enforced.limits
 
     async def adopt(self) -> list[Adopted]:
@@ -125,7 +126,10 @@ class BubblewrapDriver(Neighbourhood[BubblewrapSandbox]):
         while (launcher := await self._next_launcher()) is not None:
             inherited += await self._succession_of(launcher).inherit()
         self._sandboxes |= {one.sandbox: one.made for one in inherited}
-        return [Adopted(one.sandbox, one.made.enforced, one.processes) for one in inherited]
+        return [
+            Adopted(one.sandbox, one.made.enforced, one.left.processes, one.left.terminals, one.left.files)
+            for one in inherited
+        ]
 
     async def _next_launcher(self) -> Launcher | None:
         """Gives each launcher of a dead server once: the one that this one began with, then any other."""

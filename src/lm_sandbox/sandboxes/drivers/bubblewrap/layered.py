@@ -62,7 +62,7 @@ class LayeredSandbox(BubblewrapSandbox):
         """Ends its processes and puts saved files in the place of its own."""
         await super().load(folder)
         order = {"storage": STORAGE, "overlays": len(self.written.system.overlays)}
-        await self._launcher.ask("refresh", order, [self.written.mounts])
+        await self.launcher.ask("refresh", order, [self.written.mounts])
 
     async def end(self) -> None:
         """Kills everything in it and removes what it had."""

@@ -15,11 +15,11 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.sandbox import BubblewrapSandbox, H
 from lm_sandbox.sandboxes.drivers.bubblewrap.system import System
 from lm_sandbox.sandboxes.drivers.bubblewrap.uids import Leases
 from lm_sandbox.sandboxes.inside.cgroups import Group
+from lm_sandbox.sandboxes.inside.entrance import Left
 from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
 from lm_sandbox.sandboxes.limits import Limits
 from lm_sandbox.sandboxes.nvidia import GpuDevice
-from lm_sandbox.sandboxes.process import Process
 
 SANDBOX = "sandbox"
 
@@ -31,12 +31,12 @@ class Inherited:
     Attributes:
         sandbox: As what it is known to callers.
         made: The sandbox.
-        processes: Those of its programs that have names.
+        left: What it has left of the sandbox's programs.
     """
 
     sandbox: SandboxId
     made: BubblewrapSandbox
-    processes: dict[str, Process]
+    left: Left
 
 
 class Succession:
@@ -104,8 +104,7 @@ class Succession:
                     os.close(fd)
             await self._launcher.ask("forget", {"sandbox": sandbox.sandbox})
             return None
-        named = await made.adopt(kept)
-        return Inherited(SandboxId(note.known_as), made, dict(named))
+        return Inherited(SandboxId(note.known_as), made, await made.adopt(kept))
 
     def _make(self, sandbox: str, handles: Sequence[int], note: "_Note") -> BubblewrapSandbox:
         group = None

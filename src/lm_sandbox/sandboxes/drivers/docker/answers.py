@@ -4,6 +4,8 @@ import posixpath
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field
 
+COOKIE_PLACE = 2
+
 
 class Answer(BaseModel):
     """A part of the engine's JSON; what is not named here is ignored."""
@@ -66,22 +68,57 @@ class State(Answer):
     """Whether a container runs, and its first process on the engine's host."""
 
     running: bool = Field(alias="Running")
+    paused: bool = Field(False, alias="Paused")
     pid: int = Field(alias="Pid")
 
 
+class Listed(Answer):
+    """One of `GET /containers/json`."""
+
+    id: str = Field(alias="Id")
+    state: str = Field("", alias="State")
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.state in {"running", "paused"}
+
+
+class Ulimit(Answer):
+    """What one process may use."""
+
+    name: str = Field(alias="Name")
+    hard: int = Field(alias="Hard")
+
+
 class Resources(Answer):
-    """The limits that the engine has kept: what its kernel cannot hold, it sets to nothing."""
+    """What the engine has kept; it sets limits to nothing that its kernel cannot hold."""
 
     memory: int = Field(0, alias="Memory")
     cpus: int = Field(0, alias="NanoCpus")
     pids: int | None = Field(None, alias="PidsLimit")
     cpuset: str = Field("", alias="CpusetCpus")
+    privileged: bool = Field(False, alias="Privileged")
+    read_only: bool = Field(False, alias="ReadonlyRootfs")
+    network: str = Field("", alias="NetworkMode")
+    binds: tuple[str, ...] | None = Field(None, alias="Binds")
+    pid_mode: str = Field("", alias="PidMode")
+    added: tuple[str, ...] | None = Field(None, alias="CapAdd")
+    tmpfs: dict[str, str] | None = Field(None, alias="Tmpfs")
+    ulimits: tuple[Ulimit, ...] | None = Field(None, alias="Ulimits")
+
+    @property
+    def confined(self) -> bool:
+        """Whether it has no more of the host than a sandbox is given."""
+        parted = self.read_only and self.network == "none" and self.pid_mode != "host"
+        return parted and not (self.privileged or self.binds or self.added)
 
 
 class Config(Answer):
     """How commands start."""
 
     env: tuple[str, ...] | None = Field(None, alias="Env")
+    labels: dict[str, str] | None = Field(None, alias="Labels")
 
 
 class Container(Answer):
@@ -91,6 +128,7 @@ class Container(Answer):
     state: State = Field(alias="State")
     resources: Resources = Field(alias="HostConfig")
     config: Config = Field(alias="Config")
+    programs: tuple[str, ...] | None = Field(None, alias="ExecIDs")
 
 
 class Used(Answer):
@@ -117,6 +155,12 @@ class Exec(Answer):
     running: bool = Field(alias="Running")
     code: int | None = Field(None, alias="ExitCode")
     pid: int = Field(0, alias="Pid")
+    arguments: tuple[str, ...] | None = Field(None, validation_alias=AliasPath("ProcessConfig", "arguments"))
+
+    @property
+    def cookie(self) -> str | None:
+        """The cookie of a command of ours: it follows `-c` and the text for the shell."""
+        return self.arguments[COOKIE_PLACE] if self.arguments and len(self.arguments) > COOKIE_PLACE else None
 
     @property
     def has_begun(self) -> bool:

@@ -7,6 +7,7 @@ from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Image
 from lm_sandbox.sandboxes.drivers.docker.profile import seccomp_profile
+from lm_sandbox.sandboxes.drivers.docker.succession import labels
 from lm_sandbox.sandboxes.inside.layout import (
     BYTES_PER_FILE,
     ENVIRONMENT,
@@ -21,8 +22,6 @@ from lm_sandbox.sandboxes.nvidia import GpuDevice
 
 DEFAULT_IMAGE = "debian:bookworm-slim"
 HOSTNAME = "sandbox"
-RUN_LABEL = "lm-sandbox.run"
-SANDBOX_LABEL = "lm-sandbox.sandbox"
 # The first process only collects orphans while it reads what never comes, and starts nothing. As process 1
 # it is deaf to every signal from inside.
 KEEP = "exec {silence}<> <(:) </dev/null >/dev/null 2>&1; while :; do read -r -u $silence _; done"
@@ -70,10 +69,12 @@ def container_config(
         "Hostname": HOSTNAME,
         "Entrypoint": list(INIT),
         "Cmd": [],
+        # It is deaf to all others.
+        "StopSignal": "SIGKILL",
         "Healthcheck": {"Test": ["NONE"]},
         "Env": [f"{name}={value}" for name, value in env.items()],
         "WorkingDir": WORKSPACE,
-        "Labels": {RUN_LABEL: run, SANDBOX_LABEL: sandbox},
+        "Labels": labels(run, sandbox),
         "HostConfig": {
             **_isolation(settings),
             **resources(spec.limits),

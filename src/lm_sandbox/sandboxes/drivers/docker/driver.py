@@ -1,7 +1,8 @@
 """The Docker driver."""
 
+import os
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Self
 
@@ -9,29 +10,26 @@ import anyio
 import anyio.to_thread
 
 from lm_sandbox.config.sandboxes import DockerSettings
-from lm_sandbox.errors import DriverUnavailable
-from lm_sandbox.sandboxes.driver import Adopted, Check, Enforced, SandboxId, SandboxSpec
+from lm_sandbox.errors import DriverUnavailable, SandboxFailed
+from lm_sandbox.sandboxes.driver import Adopted, Check, Enforced, RunState, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Container, EngineInfo
 from lm_sandbox.sandboxes.drivers.docker.checks import check_engine, obstacle_to_direct
-from lm_sandbox.sandboxes.drivers.docker.container import (
-    DEFAULT_IMAGE,
-    RUN_LABEL,
-    container_config,
-    resources,
-)
+from lm_sandbox.sandboxes.drivers.docker.container import DEFAULT_IMAGE, container_config, resources
 from lm_sandbox.sandboxes.drivers.docker.direct import DirectSandbox, Obstacle, open_init
 from lm_sandbox.sandboxes.drivers.docker.enforced import Held, describe, describe_limits
 from lm_sandbox.sandboxes.drivers.docker.engine import Engine
 from lm_sandbox.sandboxes.drivers.docker.executed import ExecSandbox
 from lm_sandbox.sandboxes.drivers.docker.holding import require_cores
 from lm_sandbox.sandboxes.drivers.docker.podman import for_podman, processes_of_a_user, write_profile
-from lm_sandbox.sandboxes.drivers.docker.runs import all_runs, ended_run, held_run
+from lm_sandbox.sandboxes.drivers.docker.runs import released
 from lm_sandbox.sandboxes.drivers.docker.runtimes import RuntimeKind, runtime_kind
-from lm_sandbox.sandboxes.inside.launch import Launcher
+from lm_sandbox.sandboxes.drivers.docker.succession import Found, Succession, label_of
+from lm_sandbox.sandboxes.inside.launch import Launcher, Recovery
 from lm_sandbox.sandboxes.inside.neighbourhood import Neighbourhood
 from lm_sandbox.sandboxes.limits import Limits
 
 REMOVE_S = 30.0
+LAUNCHER = Path(__file__).with_name("container_launcher.py")
 UNSAFE = "The Docker engine gives less isolation than asked for; 'lm-sandbox doctor' says what is missing."
 
 
@@ -42,30 +40,36 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
         settings: Which engine, and what it gives to every sandbox.
         runs: A folder in which this server notes what is running.
         image: What sandboxes start from that name no image.
+        recovery_s: How long sandboxes wait for another server when this one is killed; 0 ends them with it.
     """
 
     name = "docker"
 
-    def __init__(self, settings: DockerSettings, runs: Path, image: str | None = None) -> None:
+    def __init__(
+        self, settings: DockerSettings, runs: Path, image: str | None = None, recovery_s: float = 0
+    ) -> None:
         super().__init__()
         self._settings = settings
         self._runs = runs
         self._image = image or DEFAULT_IMAGE
         self._run = ""
+        self._runs_held: list[str] = []
         self._exits = AsyncExitStack()
         self._engine: Engine
         self._info: EngineInfo
         self._kind: RuntimeKind
         self._profile: Path | None = None
         self._obstacle: Obstacle | None = None
-        self._launcher = Launcher()
+        recovery = Recovery(runs / "launchers", recovery_s) if recovery_s else None
+        self._launcher = Launcher(recovery, LAUNCHER)
+        self._succession: Succession
 
     def checks(self) -> list[Check]:
         """Asks the engine what it can and cannot give."""
         return check_engine(self._settings, self._image)
 
     async def __aenter__(self) -> Self:
-        """Connects to the engine and removes what a killed server left behind.
+        """Connects to the engine, and to the launcher of a server that was killed, if there is one.
 
         Raises:
             DriverUnavailable: a required check fails; the message names it and the fix.
@@ -81,12 +85,12 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
                 raise DriverUnavailable(UNSAFE)
             self._kind = kind
             self._profile = write_profile(self._runs) if self._info.podman else None
-            await self._sweep()
-            self._run = exits.enter_context(held_run(self._runs))
             reason = obstacle_to_direct(self._info, self._settings.runtime)
             self._obstacle = None if reason is None else Obstacle(reason)
-            if self._obstacle is None:
-                await exits.enter_async_context(self._launcher)
+            await exits.enter_async_context(self._launcher)
+            self._succession = Succession(self._engine, self._launcher, self._runs)
+            runs = [exits.enter_context(released(run)) for run in await self._succession.runs()]
+            self._run, self._runs_held = runs[0].name, [run.name for run in runs]
             exits.push_async_callback(self._destroy_all)
             self._exits = exits.pop_all()
         return self
@@ -121,8 +125,45 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
         return describe_limits(limits, kept, self._info.cgroup_version)
 
     async def adopt(self) -> list[Adopted]:
-        """Returns nothing: what a killed server has left was removed when this one started."""
-        return []
+        """Takes over what a killed server has left; what ran there without a name is ended."""
+        adopted = []
+        for found in await self._succession.inherit():
+            try:
+                adopted.append(await self._take_over(found))
+            except (DriverUnavailable, SandboxFailed):
+                # It is not as confined as it was, or has ended meanwhile.
+                await self.destroy(found.sandbox)
+                await self._engine.remove(found.container.id)
+        for one in self._succession.rest():
+            for fd in one.fds:
+                os.close(fd)
+            await self._launcher.drop(one.sandbox, one.name)
+        return adopted
+
+    async def _take_over(self, found: Found) -> Adopted:
+        paused = found.container.state.paused
+        if paused:
+            # Nobody could look around in it.
+            await self._engine.pause(found.container.id, paused=False)
+        enforced = await self._enter(found.sandbox, found.spec, found.container)
+        made = self._sandboxes[found.sandbox]
+        if found.alone:
+            await made.end_programs()
+        left = await made.adopt(found.kept)
+        if paused:
+            await made.set_state(RunState.PAUSED)
+        return Adopted(found.sandbox, enforced, left.processes, left.terminals, left.files)
+
+    async def ended(self) -> list[SandboxId]:
+        """Names the sandboxes that have died; none while the engine does not answer."""
+        known = {sandbox: made.container for sandbox, made in self._sandboxes.items()}
+        alive: set[str] = set()
+        try:
+            for run in self._runs_held:
+                alive |= {one.id for one in await self._engine.labelled(label_of(run)) if one.alive}
+        except DriverUnavailable:
+            return []
+        return [sandbox for sandbox, container in known.items() if container not in alive]
 
     async def destroy(self, sandbox: SandboxId) -> None:
         """Ends every process of the sandbox and removes all that belongs to it."""
@@ -139,7 +180,7 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
         made: DirectSandbox | ExecSandbox
         if isinstance(init, Obstacle):
             entry = f"docker exec: {init.reason}"
-            made = ExecSandbox(sandbox, container.id, self._engine)
+            made = ExecSandbox(sandbox, container.id, self._engine, self._launcher)
         else:
             entry = "zygote"
             made = DirectSandbox(sandbox, spec, container, init, self._launcher)
@@ -150,13 +191,9 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
             raise DriverUnavailable(UNSAFE)
         return describe(spec, held)
 
-    async def _sweep(self) -> None:
-        for path in all_runs(self._runs):
-            with ended_run(path) as run:
-                for container in await self._engine.labelled(f"{RUN_LABEL}={run}") if run else ():
-                    await self._engine.remove(container)
-
     async def _destroy_all(self) -> None:
         async with anyio.create_task_group() as tasks:
             for sandbox in list(self._sandboxes):
                 tasks.start_soon(self.destroy, sandbox)
+        with suppress(DriverUnavailable):
+            await self._launcher.ask("settled", {})

@@ -16,12 +16,22 @@ from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from lm_sandbox.errors import DriverUnavailable, Invalid, LimitInUse, SandboxFailed, Unsupported
-from lm_sandbox.sandboxes.drivers.docker.answers import Container, Created, EngineInfo, Exec, Image, Used
+from lm_sandbox.sandboxes.drivers.docker.answers import (
+    Container,
+    Created,
+    EngineInfo,
+    Exec,
+    Image,
+    Listed,
+    Used,
+)
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
 
 LOG = logging.getLogger(__name__)
 BASE_URL = "http://docker"
 ANSWER_S = 60.0
+REMOVE_S = 30.0
+POLL_S = 0.05
 REFERENCE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]*")
 PODMANS = "Libpod-API-Version"
 HEAD_BYTES = 64 * 1024
@@ -38,12 +48,12 @@ UPGRADE = (
 class Engine:
     """Talks to one engine over its socket; works with Docker and with Podman's Docker API.
 
-    Args:
+    Attributes:
         path: The socket.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(path)), base_url=BASE_URL, timeout=ANSWER_S
         )
@@ -142,14 +152,28 @@ class Engine:
         return Used.model_validate_json(answer.content)
 
     async def remove(self, container: str) -> None:
-        """Kills and removes a container with its volumes; idempotent."""
-        await self._ask("DELETE", f"/containers/{container}?force=true&v=true")
+        """Kills and removes a container with its volumes, and waits until it is gone; idempotent.
 
-    async def labelled(self, label: str) -> list[str]:
-        """Lists the ids of the containers that carry a label."""
+        Raises:
+            DriverUnavailable: the engine does not answer.
+        """
+        with anyio.move_on_after(REMOVE_S):
+            while True:
+                answer = await self._ask("DELETE", f"/containers/{container}?force=true&v=true")
+                # Somebody else removes it already.
+                if answer.status_code != HTTPStatus.CONFLICT:
+                    return
+                await anyio.sleep(POLL_S)
+
+    async def labelled(self, label: str) -> list[Listed]:
+        """Lists the containers that carry a label, those that have ended, too.
+
+        Raises:
+            DriverUnavailable: the engine does not answer.
+        """
         query = {"all": "true", "filters": json.dumps({"label": [label]})}
         answer = await self._ask("GET", "/containers/json", query=query)
-        return [Created.model_validate(entry).id for entry in _made(answer).json()]
+        return [Listed.model_validate(entry) for entry in _made(answer).json()]
 
     async def has_run_out_of_memory(self, container: str, since: float) -> bool:
         """Tells whether the kernel has killed for memory in a container since a Unix time."""
@@ -186,7 +210,7 @@ class Engine:
         async with AsyncExitStack() as exits:
             try:
                 with anyio.fail_after(ANSWER_S):
-                    stream = await exits.enter_async_context(await anyio.connect_unix(self._path))
+                    stream = await exits.enter_async_context(await anyio.connect_unix(self.path))
                     body = json.dumps({"Detach": False, "Tty": False})
                     await stream.send(UPGRADE.format(id=program, size=len(body), body=body).encode())
                     output = BufferedByteReceiveStream(stream)

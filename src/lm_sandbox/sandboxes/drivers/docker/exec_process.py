@@ -80,8 +80,9 @@ class ExecProcess:
             await self._control.kill()
             tasks.cancel_scope.cancel()
 
-    def mark(self) -> None:
+    def mark(self, since: str | None = None) -> str:
         """Does nothing; an exec has neither moments nor limits that it could tell."""
+        return since or ""
 
     async def interrupt(self, number: int) -> None:
         """Refuses.

@@ -5,33 +5,39 @@ signal because the engine tells both alike, and only the memory limit is told wh
 """
 
 import signal
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from itertools import count
-from time import time
+from time import time, time_ns
 
 import anyio
 from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from lm_sandbox.errors import SandboxFailed, Unsupported
+from lm_sandbox.errors import DriverUnavailable, SandboxFailed, Unsupported
 from lm_sandbox.sandboxes.driver import RunState, SandboxId, Stats
 from lm_sandbox.sandboxes.drivers.docker.confinement import Confinement, outer_uid, read_confinement
 from lm_sandbox.sandboxes.drivers.docker.demultiplexer import Demultiplexer
 from lm_sandbox.sandboxes.drivers.docker.doorway import Doorway
 from lm_sandbox.sandboxes.drivers.docker.engine import VANISHED, Engine
 from lm_sandbox.sandboxes.drivers.docker.exec_process import Control, ExecProcess
+from lm_sandbox.sandboxes.drivers.docker.pumped import LOST, PumpControl, PumpedProcess
 from lm_sandbox.sandboxes.drivers.docker.unentered import WHY, Unentered
 from lm_sandbox.sandboxes.inside.cgroup_use import Used
+from lm_sandbox.sandboxes.inside.entrance import Left
+from lm_sandbox.sandboxes.inside.launch import Kept, Launcher
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
+from lm_sandbox.sandboxes.inside.process import Ends, Pipes
+from lm_sandbox.sandboxes.inside.safekeeping import Safekeeping
 from lm_sandbox.sandboxes.inside.tree import COOKIE
 from lm_sandbox.sandboxes.limits import Limit, Limits
 from lm_sandbox.sandboxes.process import CommandSpec, Exit
 from lm_sandbox.sandboxes.user import refuse_root
 
 # So that a missing folder or program is told in the same way by every runtime.
-START = ("/bin/sh", "-c", 'cd -- "$1" || exit 126; shift; exec "$@"', "lm-sandbox")
+# The cookie stands before them, where another server finds it.
+START = ("/bin/sh", "-c", 'cd -- "$1" || exit 126; shift; exec "$@"')
 # Builtins only: where the process limit is reached, nothing more can be started.
 FIND = """
 belongs() {
@@ -63,6 +69,8 @@ for round in {{1..200}}; do
 done 2>/dev/null
 exit 1
 """
+# Ends all that the sandbox's user has, but not the first process, which is another's.
+KILL_ALL = "kill -KILL -1"
 SHELL = "/bin/bash"
 LAST_CODE = 128
 POLL_S = 0.02
@@ -76,19 +84,23 @@ class ExecSandbox(Unentered):
         sandbox: Its id.
         container: The engine's id of it.
         engine: Starts them.
+        launcher: Takes the output of those that go on when the server is killed.
     """
 
-    def __init__(self, sandbox: SandboxId, container: str, engine: Engine) -> None:
+    def __init__(self, sandbox: SandboxId, container: str, engine: Engine, launcher: Launcher) -> None:
         self.id = sandbox
         self.container = container
         self._engine = engine
-        self._numbers = count(1)
-        self._alive = True
+        self._launcher = launcher
+        self._safe = Safekeeping(launcher, sandbox, root=False)
+        # Another server must never give a number again; and it tells when the command was started.
+        self._numbers = count(time_ns())
+        self.alive = True
         self._paused = False
         self._pausing = anyio.Lock()
         self._doorway = Doorway()
 
-    async def spawn(self, command: CommandSpec) -> ExecProcess:
+    async def spawn(self, command: CommandSpec) -> ExecProcess | PumpedProcess:
         """Starts a program.
 
         Raises:
@@ -98,9 +110,12 @@ class ExecSandbox(Unentered):
         refuse_root(command.user)
         if command.channel:
             raise Unsupported(f"There are no shells that stay here; {WHY}")
-        cookie = f"{self.id}-{next(self._numbers)}"
-        argv = (*START, command.cwd, *command.argv)
+        number = next(self._numbers)
+        cookie = self._cookie(number)
+        argv = (*START, cookie, command.cwd, *command.argv)
         env = {**command.env, COOKIE: cookie}
+        if command.name is not None:
+            return await self._spawn_pumped(number, command.name, argv, env, stdin=command.stdin)
         started = time()
         program, connection, output = await self._start(argv, env, stdin=command.stdin)
         control = Control(
@@ -109,6 +124,29 @@ class ExecSandbox(Unentered):
             kill=partial(self._kill, cookie),
         )
         return ExecProcess(connection, Demultiplexer(output), control, stdin=command.stdin)
+
+    async def keep(self, name: str, file: int | None) -> None:
+        """Does nothing: there are no shells or terminals to be remembered."""
+        del name, file
+
+    async def adopt(self, kept: Mapping[str, Kept]) -> Left:
+        """Takes over its named programs from an earlier server; what runs without a name is ended."""
+        left = Left()
+        known = set()
+        for one, ends in self._safe.processes(kept):
+            known.add(self._cookie(one.number))
+            left.processes[one.name] = self._pumped(one.number, one.name, ends)
+        inspected = await self._engine.inspect(self.container)
+        for program in inspected.programs or ():
+            with suppress(SandboxFailed):
+                cookie = (await self._engine.program(program)).cookie
+                if cookie is not None and cookie.startswith(f"{self.id}-") and cookie not in known:
+                    await self._kill(cookie)
+        return left
+
+    async def end_programs(self) -> None:
+        """Ends all of its programs, where nobody knows them."""
+        await self._run((SHELL, "-c", KILL_ALL))
 
     async def set_state(self, state: RunState) -> None:
         """Lets it run or halts it; its processes cannot be ended alone.
@@ -159,7 +197,7 @@ class ExecSandbox(Unentered):
 
     async def end(self) -> None:
         """Tells commands that they end with the sandbox; the engine does the rest."""
-        self._alive = False
+        self.alive = False
 
     async def confinement(self) -> Confinement:
         """Reads what confines a command, with its user as the host sees it."""
@@ -178,8 +216,48 @@ class ExecSandbox(Unentered):
         finally:
             await process.aclose()
 
+    async def _spawn_pumped(
+        self, number: int, name: str, argv: Sequence[str], env: Mapping[str, str], *, stdin: bool
+    ) -> PumpedProcess:
+        """Has the launcher attach to it, so that its output outlives this server."""
+        pipes = Pipes(CommandSpec((), stdin=stdin, channel=True))
+        process = self._pumped(number, name, pipes.ours)
+        try:
+            async with self._doorway.entered():
+                with anyio.CancelScope(shield=True):
+                    program = await self._engine.prepare(self.container, argv, env, stdin=stdin)
+                    await self._safe.keep_process(name, number, pipes.ours)
+                    out, error, *stdin_fd, end = pipes.theirs
+                    order = {"engine": str(self._engine.path), "program": program}
+                    await self._launcher.ask("pump", order, [out, error, end, *stdin_fd])
+                    while not (process.over or (await self._engine.program(program)).has_begun):  # noqa: ASYNC110 - there is no event
+                        await anyio.sleep(POLL_S)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await process.aclose()
+            raise
+        finally:
+            pipes.close()
+        return process
+
+    def _pumped(self, number: int, name: str, ends: Ends) -> PumpedProcess:
+        cookie = self._cookie(number)
+        control = PumpControl(
+            exit_of=partial(self._exit_of, started=number / 1e9),
+            signal=partial(self._signal, cookie),
+            kill=partial(self._kill, cookie),
+            on_close=self._safe.forget_process(name),
+            on_stdin_close=self._safe.forget_stdin(name),
+        )
+        return PumpedProcess(ends, control)
+
+    def _cookie(self, number: int) -> str:
+        return f"{self.id}-{number}"
+
     async def _ended(self, program: str, started: float) -> Exit:
-        code = await self._code(program)
+        return await self._exit_of(await self._code(program), started=started)
+
+    async def _exit_of(self, code: int, *, started: float) -> Exit:
         if code == LAST_CODE + signal.SIGKILL and not await self._runs():
             raise SandboxFailed(VANISHED)
         limits = frozenset[Limit]()
@@ -190,12 +268,18 @@ class ExecSandbox(Unentered):
         return Exit(code, None, limits)
 
     async def _code(self, program: str) -> int:
-        while (state := await self._engine.program(program)).running or state.code is None:  # noqa: ASYNC110 - there is no event
-            await anyio.sleep(POLL_S)
+        try:
+            while (state := await self._engine.program(program)).running or state.code is None:  # noqa: ASYNC110 - there is no event
+                await anyio.sleep(POLL_S)
+        except SandboxFailed as error:
+            # An engine that was restarted under it knows the container still, but none of its programs.
+            if await self._runs():
+                raise DriverUnavailable(LOST) from error
+            raise
         return state.code
 
     async def _runs(self) -> bool:
-        return self._alive and await self._engine.is_running(self.container)
+        return self.alive and await self._engine.is_running(self.container)
 
     async def _signal(self, cookie: str, number: int) -> None:
         await self._run((SHELL, "-c", SIGNAL, "lm-sandbox", f"{COOKIE}={cookie}", str(number)))
@@ -207,7 +291,7 @@ class ExecSandbox(Unentered):
                 await anyio.sleep(POLL_S)
         if patience.cancelled_caught:
             # What cannot be ended by itself is ended with the sandbox.
-            self._alive = False
+            self.alive = False
             await self._engine.remove(self.container)
 
     async def _killed(self, cookie: str) -> bool:

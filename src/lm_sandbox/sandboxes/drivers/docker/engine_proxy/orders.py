@@ -13,13 +13,8 @@ from lm_sandbox.config.sandboxes import Cores, DockerSettings
 from lm_sandbox.errors import Forbidden
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Answer, Image
-from lm_sandbox.sandboxes.drivers.docker.container import (
-    RUN_LABEL,
-    SANDBOX_LABEL,
-    WRITABLE,
-    container_config,
-    resources,
-)
+from lm_sandbox.sandboxes.drivers.docker.container import WRITABLE, container_config, resources
+from lm_sandbox.sandboxes.drivers.docker.succession import RUN_LABEL, SANDBOX_LABEL
 from lm_sandbox.sandboxes.gpus import ALL
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID, WORKSPACE
 from lm_sandbox.sandboxes.limits import Limits
