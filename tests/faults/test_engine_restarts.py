@@ -27,7 +27,7 @@ COUNTING = "for i in $(seq 1 100); do echo $i; sleep 0.05; done"
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[OwnEngine]:
-    if (lacking := _lacking()) is not None:
+    if (lacking := _lacking("dockerd")) is not None:
         if os.environ.get("CI") or os.geteuid() == 0:
             pytest.fail(lacking)
         pytest.skip(lacking)
