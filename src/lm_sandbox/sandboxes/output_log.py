@@ -283,7 +283,9 @@ class LoggedStream(OutputStream):
         await self._source.aclose()
 
     async def _take(self, size: int) -> bytes:
-        data = await self._log.move(self._stream, self._source, size)
+        # Waiting may end at any time; what is there and on its way is not to be lost by that.
+        with anyio.CancelScope(shield=True):
+            data = await self._log.move(self._stream, self._source, size)
         return self.receive_nowait(size) if data is None else data
 
 
