@@ -39,12 +39,13 @@ def fill(node: Node) -> dict[str, str]:
     """Has a server keep one of everything."""
     http = node.http
     key = told(http.post("/v1/keys", json={"name": "ci", "scopes": ["sandboxes", "files"]}))
+    own = (key["id"], key["token"])
     box = node.make(name="kept")
     node.run(box, "echo saved > file; ln -s file link; mkfifo pipe; chmod 700 file")
     snapshot = told(http.post(f"{box}/snapshots", json={"name": "before"}))["id"]
     form = {"file": ("a.txt", b"content")}
     upload = told(http.post("/v1/files", files=form, data={"purpose": "user_data"}))["id"]
-    token = told(http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=("x", KEY)))
+    token = told(http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=own))
     return {"key": key["token"], "snapshot": snapshot, "upload": upload, "token": token["access_token"]}
 
 

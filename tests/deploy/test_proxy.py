@@ -162,16 +162,12 @@ def test_an_upload_comes_through_as_it_is_sent(front: Front) -> None:
         box = make(http)
 
         def pieces() -> Iterator[bytes]:
-            yield b"x" * 1_000_000
-            # The file grows before all of the body was sent, or this would never end.
-            run(
-                other,
-                box,
-                "until [ $(stat -c %s big 2> /dev/null || echo 0) -ge 1000000 ]; do sleep 0.05; done",
-            )
-            yield b"y" * 20_000_000
+            yield b"x" * 8_000_000
+            # What will be the file grows before all of the body was sent, or this would never end.
+            run(other, box, 'until [ "$(find . -type f -size +900k)" ]; do sleep 0.05; done')
+            yield b"y" * 13_000_000
 
-        told(http.put(f"{box}/files/workspace/big", params={"append": ""}, content=pieces()))
+        told(http.put(f"{box}/files/workspace/big", content=pieces()))
         assert run(other, box, "wc -c < big")["stdout"] == "21000000\n"
 
 
