@@ -73,7 +73,7 @@ def test_without_bubblewrap_the_fix_is_told_and_nothing_runs(
     env = command_env | {"PATH": str(tmp_path)}
     done = call(env, "run", "hello")
     assert done.returncode == 1
-    assert "apt-get install bubblewrap" in done.stderr
+    assert "apt-get install --yes bubblewrap" in done.stderr
     assert "Traceback" not in done.stderr
     assert call(env, "doctor").returncode == 1
 

@@ -174,11 +174,14 @@ async def test_a_sandbox_that_does_not_come_up_gives_its_gpu_back(
 async def test_a_sandbox_that_outlived_its_server_keeps_its_gpu_from_the_models_of_the_next_one(
     driver: FakeDriver, leases: GpuLeases, tenant: Tenant, tmp_path: Path
 ) -> None:
-    async with Database(tmp_path / "test.db") as database:
-        async with serving(driver, GpuLeases(), database, tmp_path) as first:
-            made = await first.create(ANNA, NewSandbox(gpus=("1",)))
-            record = SandboxRecord.of(made).model_copy(update={"server": "0-0"})
-        assert made.enforced is not None
+    async with (
+        Database(tmp_path / "first.db") as database,
+        serving(driver, GpuLeases(), database, tmp_path) as first,
+    ):
+        made = await first.create(ANNA, NewSandbox(gpus=("1",)))
+        record = SandboxRecord.of(made).model_copy(update={"server": "0-0"})
+    assert made.enforced is not None
+    async with Database(tmp_path / "second.db") as database:
         await SandboxStore(database).add(record)
         driver.adopted = [Adopted(made.id, made.enforced, {})]
         async with serving(driver, leases, database, tmp_path) as second:

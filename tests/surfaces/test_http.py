@@ -19,6 +19,7 @@ OPEN_PATHS = {
     "/healthz",
     "/readyz",
     "/oauth/token",
+    "/oauth/revoke",
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
     "/.well-known/oauth-protected-resource",

@@ -190,14 +190,23 @@ def test_a_call_without_its_output_is_refused(sdk: openai.OpenAI) -> None:
 @pytest.mark.parametrize(
     "field",
     [
-        {"conversation": "conv_1"},
         {"prompt": {"id": "p"}},
         {"top_logprobs": 3},
         {"background": True, "store": False},
         {"text": {"format": {"type": "grammar"}}},
         {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
         {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "http://127.0.0.1/"}]}]},
-        {"tools": [{"type": "shell", "environment": {"type": "container_auto", "skills": [{}]}}]},
+        {
+            "tools": [
+                {
+                    "type": "shell",
+                    "environment": {
+                        "type": "container_auto",
+                        "skills": [{"type": "skill_reference", "skill_id": "s"}],
+                    },
+                }
+            ]
+        },
     ],
     ids=str,
 )

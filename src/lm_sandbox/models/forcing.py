@@ -16,6 +16,8 @@ from lm_sandbox.models.chat import ToolCall
 Json = Mapping[str, Any]
 WHICH = 'Call one of these tools now:\n{tools}\nAnswer with its name alone, as JSON: {{"name": "..."}}'
 HOW = "Call the tool {name} now. {description}\nAnswer with its arguments alone, as JSON: {schema}"
+# A function without parameters takes none; whatever else a model may make up has no end.
+NOTHING: Json = {"type": "object", "properties": {}, "additionalProperties": False}
 # What belongs to tools or to the form of an answer has no place where the form is a schema.
 DROPPED = frozenset(
     {"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format"}
@@ -71,7 +73,7 @@ class Forced:
     def how(self, name: str) -> Question:
         """Asks for the arguments of a tool."""
         function = self.tools[name]
-        schema = function.get("parameters") or {"type": "object", "properties": {}}
+        schema = function.get("parameters") or NOTHING
         text = HOW.format(name=name, description=_description(function), schema=json.dumps(schema))
         return Question(text, schema)
 

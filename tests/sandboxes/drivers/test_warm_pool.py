@@ -70,5 +70,4 @@ async def test_those_that_nobody_took_end_with_the_driver() -> None:
             waiting = list(driver._pool._ready) if driver._pool else []
     assert waiting
     for sandbox in waiting:
-        with pytest.raises(OSError):  # noqa: PT011 - its pidfd is closed
-            assert not sandbox.alive
+        assert not sandbox.alive

@@ -140,20 +140,23 @@ class EndpointResponse(Response):
         self._caller = caller
         self._cookie = cookie
         self._ends = ends
-        self._accepted = False
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answers one request."""
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._accepted = message["status"] < 300  # noqa: PLR2004
+                if message["status"] < 300:  # noqa: PLR2004
+                    await self._end()
                 message = self._with_cookie(self._with_mark(message))
             await send(message)
 
         asked = {**scope, "headers": [_without_mark(pair) for pair in scope["headers"]]}
         await self._endpoint.answer(self._caller, asked, self._receive or receive, sending)
-        if self._ends and self._accepted and self._caller.session is not None:
+
+    async def _end(self) -> None:
+        """Deletes what a session had, before its client is told that it has ended."""
+        if self._ends and self._caller.session is not None:
             await self._endpoint.sandboxes.end(self._caller.principal, self._caller.session)
 
     def _with_mark(self, message: Message) -> Message:
