@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 # What the driver imports; nothing in it is made for one version of Python.
-PACKAGES = ("lm_sandbox", "anyio", "idna", "typing_extensions", "pyseccomp")
+PACKAGES = (
+    *("lm_sandbox", "anyio", "idna", "typing_extensions", "pyseccomp"),
+    *("httpx", "httpcore", "h11", "certifi"),
+)
 
 
 @pytest.fixture
