@@ -200,8 +200,11 @@ def _place(loc: Sequence[int | str], body: object) -> list[str]:
     if loc[:1] != ("body",):
         return [str(part) for part in loc if part not in {"query", "path"}]
     place: list[str] = []
-    for part in loc[1:]:
+    last = len(loc) - 1
+    for number, part in enumerate(loc[1:], 1):
         if isinstance(body, dict):
+            if part not in body and number < last:
+                continue  # The name of the kind that it was taken for.
             body = body.get(part)
         elif isinstance(body, list) and isinstance(part, int) and part < len(body):
             body = body[part]
