@@ -1,5 +1,6 @@
 """The commands at work: counted against shares, kept in use and seen to their ends."""
 
+import logging
 from contextlib import ExitStack, suppress
 
 from anyio.abc import TaskGroup
@@ -11,6 +12,8 @@ from lm_sandbox.sandboxes.command_runner import Spawn
 from lm_sandbox.sandboxes.commands import CommandResult, Sink
 from lm_sandbox.sandboxes.fleet import Fleet
 from lm_sandbox.sandboxes.sandbox import NewCommand, Sandbox
+
+LOG = logging.getLogger(__name__)
 
 
 class CommandWork:
@@ -64,4 +67,7 @@ class CommandWork:
     async def _see_through(self, sandbox: Sandbox, command: Command, held: ExitStack) -> None:
         # What goes wrong is told by the command itself.
         with held, sandbox.in_use(self._fleet.clock), suppress(LmSandboxError), sandbox.noting_failure():
-            await self._fleet.witness.see_through(sandbox, command)
+            try:
+                await self._fleet.witness.see_through(sandbox, command)
+            except Exception:  # One command that cannot be followed must not end what sees to all the others.
+                LOG.exception("A command could not be seen to its end.")

@@ -125,6 +125,8 @@ class Holders:
                     await self.take_over()
             except LmSandboxError as error:
                 LOG.warning("what a dead server has left could not be taken over: %s", error.message)
+            except Exception:  # It is tried again, and the sandboxes of this process go on.
+                LOG.exception("What a dead server has left could not be taken over.")
 
     def _others(self) -> tuple[str, ...]:
         return self._servers.others() if self._servers is not None else ()

@@ -167,7 +167,7 @@ TOP_ATTACKS: dict[str, object] = {
     "MacAddress": "02:42:ac:11:00:02",
     "NetworkDisabled": False,
     "OnBuild": ["RUN id"],
-    "StopSignal": "SIGKILL",
+    "StopSignal": "SIGTERM",
     "Image": "debian:latest",
     "Env": ["LD_PRELOAD"],
     "Labels": {OWNER_LABEL: "there"},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import anyio
 
-from lm_sandbox.errors import DriverUnavailable
+from lm_sandbox.errors import DriverUnavailable, SandboxFailed
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Container
 from lm_sandbox.sandboxes.drivers.docker.confinement import Confinement, outer_uid, read_confinement
@@ -70,9 +70,12 @@ def open_init(container: Container) -> Init | Obstacle:
             return Obstacle("its processes are not this host's")
         if (label := _label(pid)) not in UNCONFINED | {_label(os.getpid())}:
             return Obstacle(f"a security module confines it as {label}")
-        namespaces = tuple(
-            name for name in ALL_NAMESPACES if _namespace("self", name) != _namespace(pid, name)
-        )
+        try:
+            namespaces = tuple(
+                name for name in ALL_NAMESPACES if _namespace("self", name) != _namespace(pid, name)
+            )
+        except FileNotFoundError as error:
+            raise SandboxFailed("The sandbox's container has ended; make a new one.") from error
         group, cgroups = _groups(own)
         if group is None or pid not in group.members() or not set(namespaces) >= OWN_NAMESPACES:
             return Obstacle("it lacks namespaces or control groups of its own")

@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 
 from lm_sandbox.config.sandboxes import DockerSettings
-from lm_sandbox.errors import DriverUnavailable, SandboxFailed
+from lm_sandbox.errors import DriverUnavailable, SandboxFailed, Unsupported
 from lm_sandbox.sandboxes.driver import Adopted, Check, Enforced, RunState, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Container, EngineInfo
 from lm_sandbox.sandboxes.drivers.docker.checks import check_engine, obstacle_to_direct
@@ -119,6 +119,8 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
         """Changes what a living sandbox may use."""
         made = self._find(sandbox)
         require_cores(limits, self._info)
+        if self._info.podman:
+            raise Unsupported("Podman changes no limits of a container that lives; make another sandbox.")
         async with made.making_room(limits):
             await self._engine.update(made.container, resources(limits))
         kept = (await self._engine.inspect(made.container)).resources

@@ -128,7 +128,8 @@ class Succession:
 def _limits(kept: Resources) -> Limits | None:
     """Returns the limits as the engine holds them; None where it does not."""
     disk = SIZE.search((kept.tmpfs or {}).get(WORKSPACE, ""))
-    files = [one.hard for one in kept.ulimits or () if one.name == "nofile"]
+    # Docker says `nofile`, Podman `RLIMIT_NOFILE`.
+    files = [one.hard for one in kept.ulimits or () if one.name.lower().removeprefix("rlimit_") == "nofile"]
     if disk is None or not files:
         return None
     size = int(disk[1])
