@@ -54,7 +54,8 @@ BOX = SandboxId("sb_conformance")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         call = getattr(item, "callspec", None)
-        driver = str(call.params.get("new_driver")) if call else ""
+        named = call.params if call else {}
+        driver = str(named.get("new_driver") or named.get("killed") or "")
         reason = GAPS.get((driver, str(getattr(item, "originalname", ""))))
         if reason is not None:
             item.add_marker(

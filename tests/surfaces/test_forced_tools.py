@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import anthropic
 import anyio
 import httpx
 import openai
@@ -63,26 +62,6 @@ def test_a_chat_completion_calls_the_tool_that_is_named(sdk: openai.OpenAI) -> N
     assert "x-lm-sandbox-tool-choice" not in told.headers
 
 
-def test_a_streamed_chat_completion_calls_one_of_the_tools(sdk: openai.OpenAI) -> None:
-    chunks = list(
-        sdk.chat.completions.create(
-            model="nano",
-            messages=HELLO,
-            tools=[WEATHER, CLOCK],
-            tool_choice="required",
-            stream=True,
-            stream_options={"include_usage": True},
-        )
-    )
-    calls = [call for chunk in chunks for c in chunk.choices for call in c.delta.tool_calls or ()]
-    names = {call.function.name for call in calls if call.function and call.function.name}
-    assert names <= {"weather", "clock"}
-    assert len(names) == 1
-    assert [c.finish_reason for chunk in chunks for c in chunk.choices if c.finish_reason] == ["tool_calls"]
-    assert chunks[-1].usage is not None
-    assert not any(c.delta.content for chunk in chunks for c in chunk.choices)
-
-
 def test_a_response_calls_the_clients_function(sdk: openai.OpenAI) -> None:
     tool: Any = {"type": "function", "name": "weather", "parameters": PARAMETERS}
     made = sdk.responses.create(
@@ -91,32 +70,6 @@ def test_a_response_calls_the_clients_function(sdk: openai.OpenAI) -> None:
     (call,) = made.output
     assert call.type == "function_call"
     assert fits(call.arguments)
-
-
-def test_a_response_must_use_the_shell_in_its_first_turn(sdk: openai.OpenAI) -> None:
-    made = sdk.responses.create(
-        model="nano",
-        input="hello",
-        tools=[{"type": "shell"}],
-        tool_choice={"type": "shell"},
-        max_tool_calls=1,
-    )
-    assert [item.type for item in made.output][:2] == ["shell_call", "shell_call_output"]
-
-
-def test_an_anthropic_message_uses_the_tool_that_is_wanted(shared_server: Server) -> None:
-    with anthropic.Anthropic(base_url=shared_server.url, api_key=shared_server.key) as client:
-        with client.messages.stream(
-            model="nano",
-            max_tokens=200,
-            messages=HELLO,
-            tools=[{"name": "weather", "input_schema": PARAMETERS}],
-            tool_choice={"type": "any"},
-        ) as stream:
-            told = stream.get_final_message()
-    assert [block.type for block in told.content] == ["tool_use"]
-    assert told.content[0].type == "tool_use"
-    assert fits(json.dumps(told.content[0].input))
 
 
 def whole(text: str, finish: str = "stop") -> bytes:
@@ -184,6 +137,60 @@ async def test_a_model_that_talks_is_asked_again_by_schemas_alone(tmp_path: Path
     names = second["response_format"]["json_schema"]["schema"]["properties"]["name"]["enum"]
     assert names == ["weather", "clock"]
     assert third["response_format"]["json_schema"]["schema"] == PARAMETERS
+
+
+@pytest.mark.anyio
+async def test_what_is_asked_again_comes_to_an_end_whatever_the_schema_leaves_open(tmp_path: Path) -> None:
+    answers = whole(TALK), whole('{"name": "clock"}'), whole("{}")
+    for asked, given in (({}, 1024), ({"max_tokens": 50}, 50), ({"max_completion_tokens": 9000}, 1024)):
+        async with weak(tmp_path, *answers) as (http, upstream):
+            await http.post("/v1/chat/completions", json=body(**asked))
+        first, which, how = upstream.bodies(CHAT)
+        assert isinstance(first, dict) and isinstance(which, dict) and isinstance(how, dict)  # noqa: PT018
+        assert first.items() >= asked.items()
+        for question in (which, how):
+            assert question["max_tokens"] == given
+            assert "max_completion_tokens" not in question
+        # A function without parameters takes none.
+        assert how["response_format"]["json_schema"]["schema"]["additionalProperties"] is False
+
+
+@pytest.mark.anyio
+async def test_a_stream_is_a_call_where_the_model_only_talked(tmp_path: Path) -> None:
+    answers = streamed(TALK), whole('{"name": "clock"}'), whole("{}")
+    async with weak(tmp_path, *answers) as (http, _):
+        answer = await http.post("/v1/chat/completions", json=body(stream=True))
+    chunks = [json.loads(line[5:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    (call,) = [call for choice in choices for call in choice["delta"].get("tool_calls") or ()]
+    assert call["function"] == {"name": "clock", "arguments": "{}"}
+    assert not any(choice["delta"].get("content") for choice in choices)
+    assert [choice["finish_reason"] for choice in choices if choice["finish_reason"]] == ["tool_calls"]
+
+
+@pytest.mark.anyio
+async def test_a_response_must_use_the_shell_in_its_first_turn(tmp_path: Path) -> None:
+    answers = streamed(TALK), whole('{"command": "echo hi"}'), streamed("It says hi.")
+    shell = {"tools": [{"type": "shell"}], "tool_choice": {"type": "shell"}}
+    async with weak(tmp_path, *answers) as (http, _):
+        made = (await http.post("/v1/responses", json={"model": "weak", "input": "hello", **shell})).json()
+    call, output, message = made["output"]
+    assert call["action"]["commands"] == ["echo hi"]
+    assert output["output"][0]["stdout"] == "hi\n"
+    assert message["content"][0]["text"] == "It says hi."
+
+
+@pytest.mark.anyio
+async def test_an_anthropic_message_uses_the_tool_that_is_wanted(tmp_path: Path) -> None:
+    async with weak(tmp_path, streamed(TALK), whole('{"city": "Rome", "days": 3}')) as (http, _):
+        told = (await http.post("/v1/messages", json=BODIES["/v1/messages"])).json()
+    (block,) = told["content"]
+    assert (block["type"], block["name"], block["input"]) == (
+        "tool_use",
+        "weather",
+        {"city": "Rome", "days": 3},
+    )
+    assert told["stop_reason"] == "tool_use"
 
 
 REFUSED = reply({"error": {"message": "response_format is not supported"}}, "400 Bad Request")

@@ -18,6 +18,9 @@ WHICH = 'Call one of these tools now:\n{tools}\nAnswer with its name alone, as J
 HOW = "Call the tool {name} now. {description}\nAnswer with its arguments alone, as JSON: {schema}"
 # A function without parameters takes none; whatever else a model may make up has no end.
 NOTHING: Json = {"type": "object", "properties": {}, "additionalProperties": False}
+LENGTHS = ("max_tokens", "max_completion_tokens")
+# A schema may leave a text open, and a weak model finds no end of one.
+MOST_TOKENS = 1024
 # What belongs to tools or to the form of an answer has no place where the form is a schema.
 DROPPED = frozenset(
     {"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format"}
@@ -82,8 +85,10 @@ def constrained(request: Json, question: Question) -> dict[str, object]:
     """Returns the chat completion that asks this question after the same conversation."""
     kept = {name: value for name, value in request.items() if name not in DROPPED}
     schema = {"name": "call", "strict": True, "schema": question.schema}
+    least = min([MOST_TOKENS, *(most for most in map(kept.get, LENGTHS) if isinstance(most, int))])
     return {
-        **kept,
+        **{name: value for name, value in kept.items() if name not in LENGTHS},
+        "max_tokens": least,
         "messages": _asked(request["messages"], question.text),
         "response_format": {"type": "json_schema", "json_schema": schema},
     }
