@@ -85,8 +85,9 @@ def test_a_person_is_in_the_sandbox_until_the_shell_ends(session: Session) -> No
     session.resize(30, 90)
     session.type("until [ \"$(stty size)\" = '30 90' ]; do :; done; echo fol''lowed\r")
     session.see("followed")
-    session.type("sleep 1000\r")
-    session.see("sleep 1000")
+    # Until it has begun, what is typed goes to the shell.
+    session.type("sh -c \"echo be''gun; exec sleep 1000\"\r")
+    session.see("begun")
     session.type("\x03")
     session.see(r"\^C")
     session.type("exit 7\r")

@@ -19,6 +19,7 @@ from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.storage.database import Database
+from lm_sandbox.storage.servers import Servers
 from tests.conftest import eventually
 from tests.sandboxes.fake_driver import FakeDriver
 from tests.sandboxes.test_service import ANNA
@@ -67,9 +68,11 @@ async def serving(
 ) -> AsyncIterator[SandboxService]:
     settings = SandboxSettings(gpus=("0", ONE.id), gpu_wait_s=0.05)
     gpus, records = Gpus(settings, leases, lambda: THERE), SandboxStore(database)
+    spool = folder / "spool"
     async with (
+        Servers(folder / "servers", joins=True) as servers,
         SnapshotStore(database, folder / "snapshots", 2**20) as snapshots,
-        SandboxService(driver, settings, snapshots, records, folder / "spool", gpus=gpus) as started,
+        SandboxService(driver, settings, snapshots, records, spool, gpus=gpus, servers=servers) as started,
     ):
         yield started
 

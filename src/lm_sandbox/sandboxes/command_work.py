@@ -69,5 +69,7 @@ class CommandWork:
         with held, sandbox.in_use(self._fleet.clock), suppress(LmSandboxError), sandbox.noting_failure():
             try:
                 await self._fleet.witness.see_through(sandbox, command)
+            except LmSandboxError:
+                raise
             except Exception:  # One command that cannot be followed must not end what sees to all the others.
                 LOG.exception("A command could not be seen to its end.")

@@ -13,6 +13,7 @@ Otherwise everything that was started is killed, its cgroups are removed, and th
 """
 
 import array
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -116,7 +117,9 @@ class Launcher:
         if "sent" in answer:
             sent = answer.pop("sent")
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", sent))] if sent else []
-        self.control.sendmsg([json.dumps({"id": request["id"], **answer}).encode()], rights)
+        # Whoever has asked may be gone; that is seen when the next request is read.
+        with contextlib.suppress(ConnectionError):
+            self.control.sendmsg([json.dumps({"id": request["id"], **answer}).encode()], rights)
         return True
 
     def do_quit(self, request: Message, fds: list[int]) -> Message:

@@ -46,7 +46,11 @@ OOM_PROGRAM, OOM_ZYGOTE, OOM_ZYGOTE_OF_USER = b"300", b"-500", b"0"
 def receive(sock: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
     """Takes one message and its descriptors, none of which a program can inherit."""
     room = socket.CMSG_SPACE(most * 4)
-    data, ancillary, _, _ = sock.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
+    try:
+        data, ancillary, _, _ = sock.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:
+        # Told once, where the other side is gone with answers unread; what it had asked before still comes.
+        data, ancillary, _, _ = sock.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
     fds = array.array("i")
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

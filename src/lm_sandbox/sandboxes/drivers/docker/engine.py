@@ -32,13 +32,18 @@ BASE_URL = "http://docker"
 ANSWER_S = 60.0
 REMOVE_S = 30.0
 POLL_S = 0.05
+FREEZE_S = 20.0
 REFERENCE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]*")
 PODMANS = "Libpod-API-Version"
 HEAD_BYTES = 64 * 1024
 UNREACHABLE = "The Docker engine does not answer; start it, or name its socket in docker.socket."
 VANISHED = "The sandbox's container is gone or has ended; make a new one."
+# What Podman says of a container that it ends or has just removed, as of an error of its own.
+GONE = ("no such container", "container state improper")
 # What the kernel says where a limit is below what is in use.
 BUSY = "device or resource busy"
+# What runc says of a cgroup of version 1 whose busy processes have not halted in its few attempts.
+UNFROZEN = "unable to freeze"
 UPGRADE = (
     "POST /exec/{id}/start HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n"
     "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: {size}\r\n\r\n{body}"
@@ -122,8 +127,15 @@ class Engine:
 
         Raises:
             SandboxFailed: the container is gone or does not run.
+            DriverUnavailable: its processes did not come to a halt.
         """
-        _there(await self._ask("POST", f"/containers/{container}/{'pause' if paused else 'unpause'}"))
+        path = f"/containers/{container}/{'pause' if paused else 'unpause'}"
+        answer = await self._ask("POST", path)
+        with anyio.move_on_after(FREEZE_S):
+            while paused and UNFROZEN in answer.text:
+                await anyio.sleep(POLL_S)
+                answer = await self._ask("POST", path)
+        _there(answer)
 
     async def inspect(self, container: str) -> Container:
         """Looks at a container.
@@ -256,6 +268,9 @@ def _made(answer: httpx.Response) -> httpx.Response:
 
 
 def _there(answer: httpx.Response) -> httpx.Response:
+    failed = answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR
+    if failed and any(words in answer.text for words in GONE):
+        raise SandboxFailed(VANISHED)
     if answer.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
         raise SandboxFailed(VANISHED)
     return _made(answer)
