@@ -1,7 +1,7 @@
 """A driver without a kernel, for the service's own rules; the conformance suite has the real one."""
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self, cast
@@ -9,7 +9,7 @@ from typing import Self, cast
 import anyio
 from anyio.abc import ByteSendStream
 
-from lm_sandbox.errors import SandboxNotFound, Unreachable
+from lm_sandbox.errors import SandboxFailed, SandboxNotFound, Unreachable
 from lm_sandbox.sandboxes.driver import (
     Adopted,
     Check,
@@ -72,6 +72,13 @@ class Done:
         return
 
 
+class Doomed(Done):
+    """A process under which the sandbox dies."""
+
+    async def wait(self) -> Exit:
+        raise SandboxFailed("it is gone")
+
+
 @dataclass
 class FakeDriver:
     """Remembers what it was asked for."""
@@ -84,6 +91,7 @@ class FakeDriver:
     states: dict[SandboxId, RunState] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
     refuse: Exception | None = None
+    start: Callable[[], Process] = Done
 
     def checks(self) -> list[Check]:
         return []
@@ -113,8 +121,7 @@ class FakeDriver:
         if sandbox not in self.alive:
             raise SandboxNotFound("gone")
         self.commands.append(command)
-        process: Process = Done()
-        return process
+        return self.start()
 
     async def open_terminal(self, sandbox: SandboxId, spec: TerminalSpec) -> Terminal:
         if sandbox not in self.alive:

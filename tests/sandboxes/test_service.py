@@ -20,7 +20,8 @@ from lm_sandbox.sandboxes.sandbox_store import SandboxStore
 from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.storage.database import Database
-from tests.sandboxes.fake_driver import FakeDriver
+from tests.conftest import eventually
+from tests.sandboxes.fake_driver import Doomed, FakeDriver
 
 ANNA = Principal("anna", "Anna", frozenset({Scope.SANDBOXES}))
 BOB = Principal("bob", "Bob", frozenset({Scope.SANDBOXES}))
@@ -132,6 +133,15 @@ async def test_a_failed_creation_leaves_nothing(service: SandboxService, driver:
     with pytest.raises(DriverUnavailable):
         await service.create(ANNA, NewSandbox())
     assert await service.page(ANNA, limit=10) == ([], False)
+
+
+async def test_a_sandbox_that_dies_under_a_command_in_the_background_has_failed(
+    service: SandboxService, driver: FakeDriver
+) -> None:
+    made = await service.create(ANNA, NewSandbox())
+    driver.start = Doomed
+    await service.start(ANNA, made.id, NewCommand("sleep 9"))
+    await eventually(lambda: made.state is SandboxState.FAILED)
 
 
 async def test_limits_over_the_servers_own_are_refused_by_name(service: SandboxService) -> None:
