@@ -110,7 +110,7 @@ def test_a_command_whose_client_was_waiting_is_ended_with_all_it_started(servers
         pass
     client = servers.follow()
     waiting.join()
-    assert run(client, sandbox, "pgrep -f 'sleep 876543' | grep -vx $$")["stdout"] == ""
+    assert run(client, sandbox, "pgrep -fx 'sleep 876543'")["stdout"] == ""
     left = run(client, sandbox, "pgrep -fx 'sleep 987654' | wc -l")["stdout"]
     assert left == "1\n", "what a command that had ended left running goes on"
 

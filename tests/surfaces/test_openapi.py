@@ -41,7 +41,12 @@ def test_no_request_makes_the_server_fail(method: str, path: str, api: BaseSchem
     modes = [operation.as_strategy(generation_mode=mode) for mode in schemathesis.GenerationMode]
 
     @hypothesis.settings(
-        max_examples=6, deadline=None, suppress_health_check=list(hypothesis.HealthCheck), database=None
+        max_examples=6,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        database=None,
+        # Without the explanation of a failure, for which every line of the generators is traced.
+        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
     )
     @hypothesis.given(st.one_of(modes))
     def check(case: schemathesis.Case) -> None:  # type: ignore[type-arg]
