@@ -157,10 +157,16 @@ def _serve_once(env: dict[str, str]) -> str:
 @pytest.mark.parametrize("victim", ["server", "launcher"])
 def test_killing_the_server_leaves_no_process_and_no_group(command_env: dict[str, str], victim: str) -> None:
     with serving({**command_env, "LM_SANDBOX_SANDBOX__RECOVERY_S": "0"}) as (_, server):
-        kill_and_look(server, victim)
+        uid = kill(server, victim)
+        deadline = time.monotonic() + LIMIT_S
+        while (_processes(uid) or _groups(server.pid, victim)) and time.monotonic() < deadline:
+            os.sched_yield()
+        assert not _processes(uid)
+        assert not _groups(server.pid, victim)
 
 
-def kill_and_look(server: Server, victim: str) -> None:
+def kill(server: Server, victim: str) -> int:
+    """Kills a server with a program in a sandbox, and returns the host user of that."""
     headers = {"Authorization": f"Bearer {server.key}"}
     made = httpx.post(f"{server.url}/v1/sandboxes", json={}, headers=headers).json()
     path = f"{server.url}/v1/sandboxes/{made['id']}/commands"
@@ -172,11 +178,7 @@ def kill_and_look(server: Server, victim: str) -> None:
     os.kill(server.pid if victim == "server" else int(launcher), signal.SIGKILL)
     if victim == "launcher":
         os.kill(server.pid, signal.SIGKILL)
-    deadline = time.monotonic() + LIMIT_S
-    while (_processes(uid) or _groups(server.pid, victim)) and time.monotonic() < deadline:
-        os.sched_yield()
-    assert not _processes(uid)
-    assert not _groups(server.pid, victim)
+    return int(uid)
 
 
 def _processes(uid: int) -> list[str]:

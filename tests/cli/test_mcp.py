@@ -68,9 +68,11 @@ async def test_progress_comes_and_cancelling_ends_the_command(stdio: Client) -> 
         tasks.start_soon(run)
         await up.wait()
         tasks.cancel_scope.cancel()
-    with anyio.fail_after(END_S):
-        while text_of(await stdio.call_tool("bash", {"command": "pgrep -c sleep"})) != "[exit code 1]\n0":
-            continue
+    left = ""
+    with anyio.move_on_after(END_S):
+        while left != "[exit code 1]\n0":
+            left = text_of(await stdio.call_tool("bash", {"command": "pgrep -c sleep"}))
+    assert left == "[exit code 1]\n0"
 
 
 @pytest.mark.parametrize("era", ERAS)

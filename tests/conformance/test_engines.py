@@ -155,6 +155,7 @@ async def test_unloading_is_idempotent(case: Case) -> None:
     for _ in range(2):
         await case.engine.unload(case.model)
     await case.engine.unload("never-loaded")
+    assert ModelState.LOADED not in {model.state for model in await case.engine.models()}
 
 
 async def test_a_model_is_loaded_ahead_or_it_says_that_it_cannot(case: Case) -> None:

@@ -202,6 +202,13 @@ async def test_models_are_listed_each_also_with_a_shell(client: httpx.AsyncClien
     assert (await client.get("/v1/models/nano+bash")).json()["id"] == "nano+bash"
 
 
+async def test_the_default_model_is_told_also_while_it_is_loaded(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/llama-cpp/", json={"cmd": "hello"})).status_code == 200
+    rows = (await client.get("/v1/models")).json()["data"]
+    assert [(row["state"], row["default"]) for row in rows] == [("loaded", True), ("loaded", False)]
+    assert (await client.get("/v1/models/nano")).json()["default"]
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
 async def test_an_unknown_model_is_a_404_with_those_that_exist(client: httpx.AsyncClient, path: str) -> None:
     body = {"model": "gpt-9+bash" if "chat" in path else "gpt-9", "messages": [{"role": "user", "content": "x"}],

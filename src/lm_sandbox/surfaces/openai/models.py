@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from lm_sandbox.errors import ModelFailed, ModelNotFound
+from lm_sandbox.errors import EngineUnavailable, ModelFailed, ModelNotFound
 from lm_sandbox.models.engine import Model
 from lm_sandbox.models.registry import public_names
 from lm_sandbox.surfaces.deps import Deps, ModelCaller, Services
@@ -49,7 +49,7 @@ async def list_models(caller: ModelCaller, deps: Deps) -> ModelList:
     models = await deps.models.models()
     default = await _default(deps)
     rows = [
-        _render(model, name + suffix, default=model == default and not suffix)
+        _render(model, name + suffix, default=_is_same(model, default) and not suffix)
         for name, model in zip(public_names(models), models, strict=True)
         for suffix in ("", BASH_SUFFIX)
     ]
@@ -62,15 +62,20 @@ async def get_model(name: str, caller: ModelCaller, deps: Deps) -> ModelOut:
     """Tells about one model."""
     del caller
     _, model = await deps.models.resolve(base_name(name) or name)
-    return _render(model, name, default=model == await _default(deps))
+    return _render(model, name, default=_is_same(model, await _default(deps)))
 
 
 async def _default(deps: Services) -> Model | None:
-    """The default model; none where the user has named one that is not there."""
+    """The default model; none where the user has named one that is not there or cannot be used now."""
     try:
         return await deps.models.default()
-    except (ModelNotFound, ModelFailed):
+    except (ModelNotFound, ModelFailed, EngineUnavailable):
         return None
+
+
+def _is_same(model: Model, other: Model | None) -> bool:
+    """Whether both are one model, however it stood when each was looked at."""
+    return other is not None and (model.engine, model.name) == (other.engine, other.name)
 
 
 def _render(model: Model, name: str, *, default: bool) -> ModelOut:
