@@ -178,7 +178,9 @@ def test_a_terminal_works(front: Front) -> None:
     url = f"{front.url.replace('https', 'wss', 1)}{box}/terminals/{terminal}/ws"
     for _ in front.nodes:
         headers = {"Authorization": f"Bearer {KEY}"}
-        with connect(url, additional_headers=headers, ssl=front.trust) as terminal_socket:
+        with connect(
+            url, additional_headers=headers, ssl=front.trust, open_timeout=START_S
+        ) as terminal_socket:
             assert json.loads(terminal_socket.recv())["type"] == "attached"
             terminal_socket.send(b"hello\n")
             seen = b""

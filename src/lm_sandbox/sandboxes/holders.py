@@ -62,10 +62,14 @@ class Holders:
     async def holder(self, sandbox_id: str) -> str | None:
         """Names the other process that has a sandbox; None where this one has it or nobody has."""
         server = await self._holder(sandbox_id)
-        if server is not None and self._servers is not None and server in self._servers.dead():
+        servers = self._servers
+        if servers is None or server is None:
+            return None
+        if server == servers.name or server in servers.dead():
+            # One that is written down as this process's and is not here is just being taken over by it.
             await self.take_over()
             server = await self._holder(sandbox_id)
-        return server
+        return server if server != servers.name else None
 
     async def _holder(self, sandbox_id: str) -> str | None:
         others = self._others()
@@ -77,7 +81,8 @@ class Holders:
         server, owner = found
         if server is None:
             self._registry.note_deleted(SandboxId(sandbox_id), owner)
-        return server if server in others else None
+        # Processes come and go meanwhile; one that is gone has left it to another one, which is found then.
+        return server if server in {*others, *self._others(), self._name} else None
 
     async def elsewhere(self, principal: Principal, name: str | None) -> list[SandboxRecord]:
         """Returns what other processes have that a principal may see, as they last wrote it down."""
@@ -127,6 +132,10 @@ class Holders:
                 LOG.warning("what a dead server has left could not be taken over: %s", error.message)
             except Exception:  # It is tried again, and the sandboxes of this process go on.
                 LOG.exception("What a dead server has left could not be taken over.")
+
+    @property
+    def _name(self) -> str | None:
+        return self._servers.name if self._servers is not None else None
 
     def _others(self) -> tuple[str, ...]:
         return self._servers.others() if self._servers is not None else ()

@@ -1,9 +1,11 @@
 """How a sandbox comes up and how it goes, whoever wants it."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import anyio
 
+from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal
 from lm_sandbox.sandboxes.admission import admit_limits
 from lm_sandbox.sandboxes.changing import set_egress
@@ -56,6 +58,9 @@ class Making:
                 with anyio.CancelScope(shield=True):
                     await fleet.networks.close(sandbox.id)
                     await fleet.driver.destroy(sandbox.id)
+                    # It may have been written down all the same.
+                    with suppress(LmSandboxError):
+                        await fleet.records.remove(sandbox.id)
                 fleet.gpus.give_back(sandbox.gpus)
                 raise
         return sandbox

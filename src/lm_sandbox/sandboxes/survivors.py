@@ -73,10 +73,12 @@ class Estate:
             DriverUnavailable: the host refused.
             DatabaseUnavailable: the rest is left for the next time.
         """
+        # Asked first: of a server that dies from here on not all is adopted, so it has to wait for its turn.
+        dead = {record.server for record in await self._records.all() if not is_running(record.server)}
         self._adopted |= {one.sandbox: one for one in await self._driver.adopt()}
-        left = [record for record in await self._records.all() if not is_running(record.server)]
-        found = [await self._enter(record) for record in left]
-        for sandbox_id in list(self._adopted):
+        records = await self._records.all()
+        found = [await self._enter(record) for record in records if record.server in dead]
+        for sandbox_id in self._adopted.keys() - {record.id for record in records}:
             await self._driver.destroy(sandbox_id)
             del self._adopted[sandbox_id]
         return found

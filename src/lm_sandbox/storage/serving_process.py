@@ -6,19 +6,20 @@ from pathlib import Path
 
 def this_server() -> str:
     """Names this process as no other one on this host is or was since it came up."""
-    return _name(os.getpid())
+    return server_of(os.getpid())
 
 
 def is_running(server: str) -> bool:
     """Whether the process of this name still runs."""
     try:
-        return _name(int(server.partition("-")[0])) == server
+        return server_of(int(server.partition("-")[0])) == server
     except (OSError, ValueError):
         return False
 
 
-def _name(pid: int) -> str:
-    """A number is given to another process later, but then that one was started later."""
+def server_of(pid: int) -> str:
+    """Names a process; raises OSError where there is none."""
+    # A number is given to another process later, but then that one was started later.
     stat = Path(f"/proc/{pid}/stat").read_bytes()
     state, *fields = stat[stat.rindex(b")") + 2 :].split()
     # A killed one is a zombie until its parent has seen that.

@@ -48,10 +48,13 @@ class Forwarding:
             await _refuse(problem(failure_of(error)), scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        holder = await _named_holder(scope)
         if was_forwarded(scope):
+            if holder is not None:
+                raise HeldElsewhere(holder)
             await self._app(scope, receive, send)
             return
-        if await self._forwarded(await _named_holder(scope), scope, receive, send):
+        if await self._forwarded(holder, scope, receive, send):
             return
         read = _Read(receive, self._most_bytes)
         before = dict(scope)
