@@ -1,5 +1,6 @@
 """What every verb of the command line shares: its settings, and how it ends."""
 
+import gc
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated
@@ -35,6 +36,9 @@ def load_settings(*, host: str | None = None, port: int | None = None, driver: s
 
 def finish(work: Callable[[], Awaitable[int]]) -> None:
     """Does the work of a verb and ends the program with its status, its errors as messages."""
+    # What is loaded by now stays, and is not looked through again.
+    gc.freeze()
+    gc.enable()
     try:
         status = anyio.run(_awaited, work)
     except* LmSandboxError as group:
