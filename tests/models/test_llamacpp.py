@@ -38,6 +38,7 @@ from tests.models.test_engines import HELLO, NANO, Clock, answer
 pytestmark = pytest.mark.anyio
 # The bundled model takes about 214 MiB with two requests at once: one fits, two do not.
 ONE = 300
+ENDS = ("<|im_end|>", "<|endoftext|>")
 
 
 @asynccontextmanager
@@ -365,3 +366,21 @@ async def test_a_request_right_after_another_meets_no_connection_that_is_being_c
         for _ in range(100):
             asked = chat.stream_chat(lease, [ChatMessage("user", "hello")])
             assert "".join([delta.content async for delta in asked])
+
+
+async def length_of_answer(engine: LlamaCppEngine, name: str, **asked: int) -> tuple[int, str]:
+    """Has a model go on without an end, and tells how far it came and why it stopped."""
+    async with engine.acquire(name) as lease:
+        async with httpx.AsyncClient(headers=dict(lease.headers), trust_env=False, timeout=60) as http:
+            body = {"prompt": "a", "logit_bias": [[token, False] for token in ENDS], **asked}
+            told = (await http.post(f"{lease.base_url}/v1/completions", json=body)).json()
+    return told["usage"]["completion_tokens"], told["choices"][0]["finish_reason"]
+
+
+async def test_a_model_that_finds_no_end_stops_at_its_length_of_an_answer(tmp_path: Path) -> None:
+    models = {"short": {"answer_tokens": 40}, "endless": {"context_tokens": 512}}
+    async with serving(tmp_path, ("short", "endless"), models=models) as engine:
+        assert await length_of_answer(engine, "nano") == (256, "length")
+        assert await length_of_answer(engine, "nano", max_tokens=300) == (300, "length")
+        assert await length_of_answer(engine, "short") == (40, "length")
+        assert (await length_of_answer(engine, "endless"))[0] > 500

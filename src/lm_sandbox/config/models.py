@@ -22,6 +22,9 @@ class ModelSettings(Section):
     purpose: Literal["chat", "embedding", "rerank"] = Field("chat", description="what it is loaded for")
     context_tokens: Positive | None = Field(None, description="context of one request")
     parallel: Positive | None = Field(None, description="requests it serves at once")
+    answer_tokens: Positive | None = Field(
+        None, description="length of an answer where a request sets none; nano has 256, others their context"
+    )
     gpu_layers: int | None = Field(None, ge=0, description="layers on GPUs, at most")
     kv_type: KvType = Field("f16", description="of the cache; smaller than f16 takes less memory")
     lora: tuple[Path, ...] = Field((), description="LoRA adapters, as GGUF files")

@@ -15,7 +15,7 @@ from lm_sandbox.models.engines.llamacpp_process import LlamaCppProcess, LoadJob
 from lm_sandbox.models.estimate import Needs, needs_of
 from lm_sandbox.models.gguf import GgufHeader
 from lm_sandbox.models.hardware import MIB
-from lm_sandbox.models.library import ModelFile, Version
+from lm_sandbox.models.library import NANO, ModelFile, Version
 from lm_sandbox.models.placement import Plan
 from lm_sandbox.models.scheduler import Resident
 
@@ -23,6 +23,8 @@ UNKNOWN_CONTEXT = 4096
 # After so long without a crash, earlier ones are forgotten.
 CRASHES_FORGOTTEN_S = 60.0
 LONGEST_BACK_OFF_S = 30.0
+# The demo model says nothing longer, but where it is lost it repeats itself until its context is full.
+ANSWER_TOKENS = {NANO: 256}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Wishes:
             lora=tuple(str(path.expanduser()) for path in self.own.lora),
             mmproj=str(self.own.mmproj.expanduser()) if self.own.mmproj else "",
             draft=str(self.own.draft.expanduser()) if self.own.draft else "",
+            answer_tokens=self.own.answer_tokens or ANSWER_TOKENS.get(file.name, -1),
         )
 
     def _beside(self) -> list[Path]:

@@ -42,6 +42,7 @@ class LoadJob:
         lora: Adapters.
         mmproj: A projector for images, or an empty string.
         draft: A model that guesses ahead, or an empty string.
+        answer_tokens: The longest answer where a request sets none; -1 for what the context takes.
     """
 
     path: str
@@ -59,6 +60,7 @@ class LoadJob:
     lora: tuple[str, ...] = ()
     mmproj: str = ""
     draft: str = ""
+    answer_tokens: int = -1
 
     def environment(self) -> dict[str, str]:
         """The variables of the worker."""

@@ -75,6 +75,7 @@ def _serve(job: Json) -> Foreign:
     params.model_alias = {job["alias"]}
     params.n_ctx = job["context"]
     params.n_parallel = job["parallel"]
+    params.n_predict = job["answer_tokens"]
     # Spinning threads starve everything else on a host that is not idle.
     for threads in (params.cpuparams, params.cpuparams_batch):
         threads.n_threads = job["threads"]
