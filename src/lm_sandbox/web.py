@@ -45,6 +45,7 @@ from lm_sandbox.surfaces.openai.containers import files as container_files
 from lm_sandbox.surfaces.openai.containers import routes as containers
 from lm_sandbox.surfaces.openai.responses import routes as responses
 from lm_sandbox.surfaces.page_headers import PageHeaders
+from lm_sandbox.surfaces.route_index import RouteIndex
 from lm_sandbox.surfaces.slow_bodies import SlowBodies
 from lm_sandbox.surfaces.swagger import add_swagger
 
@@ -149,7 +150,9 @@ def _furnished(app: FastAPI, settings: Settings, routers: Iterable[APIRouter]) -
     for error in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, _as_problem)
     for router in routers:
-        app.include_router(router)
+        # The routes as they are: of a router that is included each is looked for twice.
+        app.router.routes.extend(router.routes)
+    app.router.middleware_stack = RouteIndex(app.router, app.router.middleware_stack)
     return app
 
 
