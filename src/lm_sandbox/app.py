@@ -42,6 +42,8 @@ from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
+from lm_sandbox.sandboxes.volume_store import VolumeStore
+from lm_sandbox.sandboxes.volumes import Volumes
 from lm_sandbox.storage.database import Database, backend_of
 from lm_sandbox.storage.servers import Servers
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
@@ -109,6 +111,8 @@ async def start_services(
         most_bytes = settings.sandbox.snapshots_mib * MIB
         store = SnapshotStore(database, settings.data_dir / "snapshots", most_bytes, servers.is_alone)
         await exits.enter_async_context(store)
+        volume_store = VolumeStore(database, settings.data_dir / "volumes", servers.is_alone)
+        await exits.enter_async_context(volume_store)
         spool = settings.data_dir / "spool"
         driver = build_driver(settings)
         inside = create_models_app(settings)
@@ -128,6 +132,7 @@ async def start_services(
             shares=shares,
             servers=servers,
             gpus=Gpus(settings.sandbox, leases),
+            volumes=volume_store,
         )
         service = await exits.enter_async_context(service)
         runs = await exits.enter_async_context(RunStore(database, settings.agent.runs_kept_days))
@@ -135,7 +140,7 @@ async def start_services(
         most, largest = settings.agent.uploads_mib * MIB, settings.agent.upload_mib * MIB
         kept_in = settings.data_dir / "uploads"
         handed_in = Uploads(database, kept_in, most, largest, shares, alone=servers.is_alone)
-        shares.stores += [store.taken_by, handed_in.taken_by]
+        shares.stores += [store.taken_by, handed_in.taken_by, volume_store.taken_by]
         opened = Terminals(service, driver, networks, settings.sandbox, tell)
         conversations = Conversations(
             service, ConversationSandboxes(database), settings.agent.conversation_idle_s
@@ -152,6 +157,7 @@ async def start_services(
             shares=shares,
             sandboxes=service,
             snapshots=Snapshots(service, driver, store, shares),
+            volumes=Volumes(volume_store, settings.sandbox, shares, service.holders),
             images=build_images(settings, service),
             models=registry,
             chat=client,

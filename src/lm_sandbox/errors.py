@@ -17,6 +17,7 @@
     │   ├── ShellNotFound
     │   ├── TerminalNotFound
     │   ├── SnapshotNotFound
+    │   ├── VolumeNotFound
     │   ├── KeyNotFound
     │   ├── UserNotFound
     │   ├── ImageNotFound
@@ -172,6 +173,12 @@ class SnapshotNotFound(NotFound):
     """No snapshot of the caller has this id."""
 
     code = "snapshot_not_found"
+
+
+class VolumeNotFound(NotFound):
+    """No volume of the caller has this id or name."""
+
+    code = "volume_not_found"
 
 
 class KeyNotFound(NotFound):

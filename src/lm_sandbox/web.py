@@ -37,6 +37,7 @@ from lm_sandbox.surfaces.native import (
     terminal_sockets,
     terminals,
     users,
+    volumes,
 )
 from lm_sandbox.surfaces.ollama import embedding, generating, library
 from lm_sandbox.surfaces.openai import chat, conversations, models, plain
@@ -71,6 +72,7 @@ ROUTERS = (
     containers.ROUTER,
     container_files.ROUTER,
     snapshots.ROUTER,
+    volumes.ROUTER,
     images.ROUTER,
     events.ROUTER,
     ports.LINKS,

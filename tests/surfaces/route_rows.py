@@ -194,6 +194,10 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", f"{BOX}/changes"): Row(S, query="?since={snapshot_id}", owned=True),
     ("POST", f"{BOX}/restore"): Row(S, json={"snapshot": "{snapshot_id}"}, owned=True),
     ("DELETE", "/v1/snapshots/{snapshot_id}"): Row(S, 204, owned=True),
+    ("POST", "/v1/volumes"): Row(S, 201, {"size_mib": 16}),
+    ("GET", "/v1/volumes"): Row(S, listed=True),
+    ("GET", "/v1/volumes/{volume_id}"): Row(S, owned=True),
+    ("DELETE", "/v1/volumes/{volume_id}"): Row(S, 204, owned=True),
     # Containers.
     ("POST", "/v1/containers"): Row(
         S, json={"name": "c"}, foreign={"name": "c", "file_ids": ["{upload_id}"]}

@@ -146,6 +146,7 @@ async def belongings(
         "shell_id": await make("shells"),
         "terminal_id": await make("terminals"),
         "snapshot_id": await make("snapshots"),
+        "volume_id": (await services.volumes.create(owner, None, 16, {})).id,
         "response_id": "resp_1",
         "conversation_id": (await services.kept_conversations.add(owner, {}, [ITEM])).id,
         "item_id": ITEM.id,

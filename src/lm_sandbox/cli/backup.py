@@ -28,8 +28,9 @@ from lm_sandbox.storage.database import backend_of
 
 FORMAT = 1
 MANIFEST, ROWS, FILES = "manifest.json", "database.jsonl", "files"
-# What ends with the processes that have it.
-LEFT_OUT = frozenset({"sandboxes", "conversation_sandboxes"})
+VOLUMES = "volumes"
+# What ends with the processes that have it, and what others may be writing to.
+LEFT_OUT = frozenset({"sandboxes", "conversation_sandboxes", VOLUMES})
 KEPT = {"snapshots": "snapshots", "uploads": "uploads"}
 SECRETS = ("api-key", "api-key.shown", "links.key")
 LOCK = "lock"
@@ -37,11 +38,12 @@ LOCK = "lock"
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a backup has."""
+    """What a backup has, and how many volumes it has not."""
 
     rows: int
     files: int
     bytes: int
+    volumes: int = 0
 
 
 async def back_up(settings: Settings, file: Path, *, as_json: bool) -> int:
@@ -51,9 +53,10 @@ async def back_up(settings: Settings, file: Path, *, as_json: bool) -> int:
         Conflict: the file is there already.
     """
     told = await anyio.to_thread.run_sync(_back_up, settings, file)
-    _print(
-        f"{told.rows} rows and {told.files} files are in {file} ({told.bytes} bytes).", told, as_json=as_json
-    )
+    text = f"{told.rows} rows and {told.files} files are in {file} ({told.bytes} bytes)."
+    if told.volumes:
+        text += f" {told.volumes} volumes are not; save what is in them by an archive from a sandbox."
+    _print(text, told, as_json=as_json)
     return 0
 
 
@@ -88,10 +91,11 @@ def _back_up(settings: Settings, file: Path) -> Told:
     except BaseException:
         file.unlink()
         raise
-    return Told(*told, file.stat().st_size)
+    rows_written, files, volumes = told
+    return Told(rows_written, files, file.stat().st_size, volumes)
 
 
-def _write(settings: Settings, archive: ArchiveWriter, rows: Copied) -> tuple[int, int]:
+def _write(settings: Settings, archive: ArchiveWriter, rows: Copied) -> tuple[int, int, int]:
     found: list[tuple[str, str]] = []
     missing: list[tuple[str, str]] = []
     for table, folder in KEPT.items():
@@ -124,7 +128,7 @@ def _write(settings: Settings, archive: ArchiveWriter, rows: Copied) -> tuple[in
         for path, size in audit:
             with path.open("rb") as source:
                 archive.stream(f"{FILES}/audit/{path.name}", source, size)
-    return count, len(found)
+    return count, len(found), len(rows.ids(VOLUMES))
 
 
 @contextmanager

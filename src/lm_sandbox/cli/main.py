@@ -16,6 +16,7 @@ from lm_sandbox.cli.run_verbs import RUNS
 from lm_sandbox.cli.sandbox_verbs import SANDBOXES
 from lm_sandbox.cli.scope import enter_scope
 from lm_sandbox.cli.user_verbs import USERS
+from lm_sandbox.cli.volume_verbs import VOLUMES
 
 app = typer.Typer(
     help="Gives local language models a computer: models and isolated sandboxes behind one API.",
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(KEYS, name="keys")
 app.add_typer(USERS, name="users")
 app.add_typer(SANDBOXES, name="sandbox")
+app.add_typer(VOLUMES, name="volumes")
 app.add_typer(IMAGES, name="images")
 app.add_typer(MODELS, name="models")
 app.add_typer(RUNS, name="runs")

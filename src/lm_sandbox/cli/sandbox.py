@@ -46,6 +46,10 @@ async def show_sandbox(settings: Settings, name: str, *, as_json: bool) -> int:
     console = Console(highlight=False)
     rows = {name: str(found[name]) for name in COLUMNS}
     rows |= {name: str(value) for name, value in found["enforced"].items() if name != "limits"}
+    rows |= {
+        f"volume at {one['path']}": one["volume"] + (", read-only" if one["read_only"] else "")
+        for one in found["mounts"]
+    }
     rows |= {f"limit {name}": value for name, value in found["enforced"]["limits"].items()}
     rows |= {name: f"{value:,}" for name, value in stats.items() if value is not None}
     table = Table(show_header=False)

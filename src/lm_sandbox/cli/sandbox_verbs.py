@@ -1,5 +1,6 @@
 """The verbs of `lm-sandbox sandbox`."""
 
+import re
 from functools import partial
 from typing import Annotated, Any
 
@@ -9,6 +10,8 @@ from lm_sandbox.cli.program import AsJson, finish, load_settings
 
 SANDBOXES = typer.Typer(help="Sandboxes of the server that runs here.", no_args_is_help=True)
 
+# A name may have colons, a path may not here.
+MOUNT = re.compile(r"(.+?):(/[^:]+)(:ro)?")
 Cpus = Annotated[float | None, typer.Option(help="CPU time, in cores.")]
 Cpuset = Annotated[str | None, typer.Option(help="The cores it may run on, such as 0-1,3.")]
 Memory = Annotated[int | None, typer.Option("--memory-mib", help="Memory, in MiB.")]
@@ -37,6 +40,9 @@ def create_sandbox(  # noqa: PLR0913, PLR0917 - each is an option
     gpus: Annotated[
         str | None, typer.Option(help="How many GPUs, or which: their UUIDs, separated by commas.")
     ] = None,
+    mount: Annotated[
+        list[str] | None, typer.Option(help="A volume and where, such as models:/data or models:/data:ro.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a sandbox and print its id."""
@@ -44,6 +50,7 @@ def create_sandbox(  # noqa: PLR0913, PLR0917 - each is an option
 
     limits = _given(cpus=cpus, cpuset=cpuset, memory_mib=memory_mib, pids=pids, disk_mib=disk_mib)
     body = _given(name=name, snapshot=snapshot, image=image, limits=limits or None, gpus=_gpus(gpus))
+    body |= _given(mounts=[_mount(text) for text in mount or []] or None)
     finish(partial(create, load_settings(), body, as_json=as_json))
 
 
@@ -127,3 +134,11 @@ def _given(**options: object) -> dict[str, Any]:
 
 def _gpus(text: str | None) -> int | list[str] | None:
     return text if text is None else int(text) if text.isdecimal() else text.split(",")
+
+
+def _mount(text: str) -> dict[str, Any]:
+    """Reads VOLUME:/PATH, with `:ro` at the end for one that is only read."""
+    found = MOUNT.fullmatch(text)
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is not VOLUME:/PATH or VOLUME:/PATH:ro.", param_hint="--mount")
+    return {"volume": found[1], "path": found[2], "read_only": found[3] is not None}

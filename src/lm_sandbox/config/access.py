@@ -41,7 +41,7 @@ class QuotaSettings(Section):
     commands: Amount = Field(0, description="commands at work at once")
     runs: Amount = Field(0, description="answers of models being made at once")
     sandbox_seconds_per_day: Amount = Field(0, description="seconds that its sandboxes were alive, together")
-    stored_mib: Amount = Field(0, description="disk for uploaded files and snapshots, in MiB")
+    stored_mib: Amount = Field(0, description="disk for uploaded files, snapshots and volumes, in MiB")
 
 
 class PasswordSettings(Section):

@@ -79,6 +79,8 @@ class SandboxSettings(Section):
         256, description="output that a terminal keeps for who comes to look, in KiB"
     )
     snapshots_mib: Positive = Field(10 * 1024, description="disk for all snapshots, in MiB")
+    volume_mib: Positive = Field(1024, description="what one volume holds, in MiB; fewer on request")
+    volumes_mib: Positive = Field(10 * 1024, description="disk for all volumes, in MiB")
 
 
 class DockerSettings(Section):

@@ -101,7 +101,9 @@ class Shares:
             return
         taken = sum([await store(principal.id) for store in self.stores])
         if taken + wanted_bytes > most * MIB:
-            raise QuotaReached(f"{most} MiB of files and snapshots are all that you may keep; delete some.")
+            raise QuotaReached(
+                f"{most} MiB of files, snapshots and volumes are all that you may keep; delete some."
+            )
 
     @contextmanager
     def _hold(self, name: str, principal: Principal, most: int | None) -> Iterator[None]:

@@ -14,6 +14,7 @@ from typing import NewType, Protocol, Self
 
 from lm_sandbox.sandboxes.files import SandboxFiles
 from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.mounts import DiskMount
 from lm_sandbox.sandboxes.nvidia import GpuDevice
 from lm_sandbox.sandboxes.process import CommandSpec, Process, Terminal
 from lm_sandbox.sandboxes.remedies import Step
@@ -39,12 +40,14 @@ class SandboxSpec:
         env: Variables of every command.
         image: Its root file system; None takes the driver's default.
         gpus: The GPUs that its programs can use.
+        mounts: What of outside is mounted in it.
     """
 
     limits: Limits = field(default_factory=Limits)
     env: Mapping[str, str] = field(default_factory=dict)
     image: str | None = None
     gpus: tuple[GpuDevice, ...] = ()
+    mounts: tuple[DiskMount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,13 @@ class Holders:
             return True
         return any(record.image == name for record in await self._records.all())
 
+    async def uses_volume(self, volume_id: str) -> bool:
+        """Whether anybody's sandbox has a volume mounted."""
+        own = (mount.id for sandbox in self._registry for mount in sandbox.mounts)
+        if volume_id in own:
+            return True
+        return any(mount.id == volume_id for record in await self._records.all() for mount in record.mounts)
+
     async def take_over(self) -> None:
         """Takes over from the processes that have died; others wait meanwhile, and then find nothing left.
 

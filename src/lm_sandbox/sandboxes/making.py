@@ -15,6 +15,8 @@ from lm_sandbox.sandboxes.sandbox import NewSandbox, Sandbox, SandboxState
 from lm_sandbox.sandboxes.sandbox_store import SandboxRecord
 from lm_sandbox.sandboxes.secrets import check_secrets
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
+from lm_sandbox.sandboxes.volume_store import VolumeStore
+from lm_sandbox.sandboxes.volumes import disks, resolve
 
 
 class Making:
@@ -23,10 +25,12 @@ class Making:
     Args:
         fleet: Where they go.
         snapshots: What they may start from.
+        volumes: What they may have mounted; None for nothing.
     """
 
-    def __init__(self, fleet: Fleet, snapshots: SnapshotStore) -> None:
+    def __init__(self, fleet: Fleet, snapshots: SnapshotStore, volumes: VolumeStore | None = None) -> None:
         self._fleet = fleet
+        self._volumes = volumes
         self._snapshots = snapshots
 
     async def make(self, principal: Principal, new: NewSandbox) -> Sandbox:
@@ -39,13 +43,15 @@ class Making:
         if origin is not None and new.image is None:
             new = replace(new, image=origin.image)
         gpus = await fleet.gpus.choose(new.gpus)
+        mounts = await resolve(self._volumes, principal, new.mounts)
         sandbox = fleet.registry.add(principal, new)
+        sandbox.mounts = mounts
         with fleet.witness.making(principal, sandbox):
             try:
                 sandbox.limits = limits
                 await fleet.gpus.take(gpus)
                 sandbox.gpus = gpus
-                spec = SandboxSpec(limits=limits, env=dict(new.env), image=new.image, gpus=gpus)
+                spec = SandboxSpec(limits, dict(new.env), new.image, gpus, disks(self._volumes, mounts))
                 sandbox.enforced = await fleet.driver.create(sandbox.id, spec)
                 if origin is not None:
                     await fleet.driver.load(sandbox.id, self._snapshots.folder(origin.id))

@@ -95,6 +95,7 @@ class SandboxRegistry:
             image=record.image,
             limits=record.limits,
             gpus=record.gpus,
+            mounts=record.mounts,
             commands=self._book(record.id),
             shells=ShellBook(self._settings.shells),
             state=SandboxState.FAILED if enforced is None else record.state,

@@ -15,6 +15,7 @@ from lm_sandbox.sandboxes.egress import NOTHING, EgressPolicy
 from lm_sandbox.sandboxes.gpus import Asked
 from lm_sandbox.sandboxes.instant import Instant
 from lm_sandbox.sandboxes.limits import LimitChange, Limits
+from lm_sandbox.sandboxes.mounts import AskedMount, VolumeMount
 from lm_sandbox.sandboxes.nvidia import GpuDevice
 from lm_sandbox.sandboxes.secrets import DomainSecret
 from lm_sandbox.sandboxes.shell_book import ShellBook
@@ -64,6 +65,7 @@ class NewSandbox:
         image: Its root file system; None takes the server's default.
         secrets: What it uses in requests without having it.
         gpus: How many GPUs it has, or which.
+        mounts: The volumes that it is to have.
     """
 
     name: str | None = None
@@ -76,6 +78,7 @@ class NewSandbox:
     image: str | None = None
     secrets: tuple[DomainSecret, ...] = ()
     gpus: Asked = 0
+    mounts: tuple[AskedMount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,7 @@ class Sandbox:
         state: Where it is in its life.
         limits: What it may use.
         gpus: Those that are lent to it.
+        mounts: The volumes in it.
         enforced: What holds it; None while it is made.
         secrets: What it uses in requests without having it; no record has them.
         recorded: Its last use as far as another server would know.
@@ -196,6 +200,7 @@ class Sandbox:
     image: str | None = None
     limits: Limits = field(default_factory=Limits)
     gpus: tuple[GpuDevice, ...] = ()
+    mounts: tuple[VolumeMount, ...] = ()
     enforced: Enforced | None = None
     secrets: tuple[DomainSecret, ...] = ()
     recorded: Instant = field(default_factory=Instant.now)

@@ -25,6 +25,7 @@ from lm_sandbox.sandboxes.driver import Enforced
 from lm_sandbox.sandboxes.egress import EgressPolicy
 from lm_sandbox.sandboxes.instant import Instant
 from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.mounts import VolumeMount
 from lm_sandbox.sandboxes.nvidia import GpuDevice
 from lm_sandbox.sandboxes.sandbox import Lifetime, Sandbox, SandboxState
 from lm_sandbox.storage.database import Database
@@ -84,6 +85,7 @@ class SandboxRecord(BaseModel):
     enforced: Enforced | None = None
     limits: Limits = Limits()
     gpus: tuple[GpuDevice, ...] = ()
+    mounts: tuple[VolumeMount, ...] = ()
     server: str
     boot: str = ""
     created_s: float | None = None

@@ -32,6 +32,7 @@ from lm_sandbox.sandboxes.sandbox_store import SandboxStore
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.survivors import Estate, Survivor
 from lm_sandbox.sandboxes.upkeep import Heir, Upkeep
+from lm_sandbox.sandboxes.volume_store import VolumeStore
 from lm_sandbox.sandboxes.witness import Witness
 from lm_sandbox.storage.servers import Servers
 from lm_sandbox.telemetry.happenings import Tell, unheard
@@ -55,6 +56,7 @@ class SandboxService:
         shares: How much each principal takes.
         gpus: Lent to those that ask.
         servers: The other processes over the same data; None for none.
+        volumes: What sandboxes may have mounted; None for nothing.
         clock: Seconds that only go up.
     """
 
@@ -71,6 +73,7 @@ class SandboxService:
         shares: Shares | None = None,
         gpus: Gpus | None = None,
         servers: Servers | None = None,
+        volumes: VolumeStore | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         networks = networks or Networks(driver)
@@ -85,7 +88,7 @@ class SandboxService:
             driver, settings, registry, records, self.holders, networks, witness, shares, gpus, clock
         )
         self._spool = spool
-        self._making = Making(self._fleet, snapshots)
+        self._making = Making(self._fleet, snapshots, volumes)
         self._changing = Changing(self._fleet)
         self._work = CommandWork(self._fleet)
         self._upkeep = Upkeep(self._fleet, self._making, self._work, spool)

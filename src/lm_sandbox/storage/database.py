@@ -17,7 +17,7 @@ from lm_sandbox.storage.backend import Backend
 from lm_sandbox.storage.postgresql import PostgreSql
 from lm_sandbox.storage.sqlite import Sqlite
 
-NEWEST_REVISION = "0013"
+NEWEST_REVISION = "0014"
 MIGRATIONS = Path(__file__).parent / "migrations"
 FILE = "lm-sandbox.db"
 RETRY_AFTER_S = 2

@@ -37,6 +37,7 @@ from lm_sandbox.sandboxes.service import SandboxService
 from lm_sandbox.sandboxes.shells import Shells
 from lm_sandbox.sandboxes.snapshots import Snapshots
 from lm_sandbox.sandboxes.terminals import Terminals
+from lm_sandbox.sandboxes.volumes import Volumes
 from lm_sandbox.storage.servers import Servers
 from lm_sandbox.surfaces.exchange import ASKED_BYTES, exchange_of
 from lm_sandbox.surfaces.mcp.endpoint import McpEndpoint
@@ -59,6 +60,7 @@ class Services:
     shares: Shares
     sandboxes: SandboxService
     snapshots: Snapshots
+    volumes: Volumes
     images: Images
     models: ModelRegistry
     chat: ChatClient

@@ -27,11 +27,12 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 import overlays  # type: ignore[import-not-found]
 import sockets  # type: ignore[import-not-found]
+import volumes  # type: ignore[import-not-found]
 import zygote  # type: ignore[import-not-found]
 from custody import SAFE_FD, Custody  # type: ignore[import-not-found]
 from file_agent.serving import FileAgent  # type: ignore[import-not-found]
@@ -40,6 +41,7 @@ from handover import Succession  # type: ignore[import-not-found]
 sys.path.clear()
 
 Message = dict[str, Any]
+T = TypeVar("T")
 
 MESSAGE_BYTES = 256 * 1024
 # How often the launcher looks whether the killed have gone.
@@ -244,8 +246,12 @@ def _become_bwrap(request: Message, fds: list[int]) -> None:
     zygote.join(request["cgroups"])
     if request["storage"]:
         _mount_storage(request)
+    users: int | None = None
     if request.get("system"):
-        fds.append(_mount_system(request, fds[INFO]))
+        users = _told("layers", fds[INFO], lambda: int(overlays.mount(LIBC, request)))
+        fds.append(users)
+    if request["volumes"]:
+        _told("volumes", fds[INFO], lambda: volumes.mount(LIBC, request, users))
     first = request["first_fd"]
     safe = [fcntl.fcntl(fd, fcntl.F_DUPFD, SAFE_FD) for fd in fds]
     for number, fd in enumerate(safe):
@@ -279,14 +285,13 @@ def _mount_storage(request: Message) -> None:
             os.chmod(path, 0o1777)  # noqa: PTH101, S103 - as /tmp is
 
 
-def _mount_system(request: Message, info: int) -> int:
-    """Mounts the root file system; why that cannot be is told where bwrap would tell what it has started."""
+def _told(what: str, info: int, mount: Callable[[], T]) -> T:
+    """Mounts something; why that cannot be is told where bwrap would tell what it has started."""
     try:
-        namespace: int = overlays.mount(LIBC, request)
+        return mount()
     except OSError as error:
-        os.write(info, json.dumps({"refused": error.strerror}).encode())
+        os.write(info, json.dumps({"refused": what, "why": error.strerror}).encode())
         raise
-    return namespace
 
 
 def _call(function: Callable[..., object], *arguments: object) -> None:

@@ -39,31 +39,32 @@ def mount(libc: ctypes.CDLL, request: Message) -> int:
         for at, lower in enumerate(overlay["lowers"]):
             lowers.append(f"{place}/lower/{at}")
             os.makedirs(lowers[-1], 0o755)  # noqa: PTH103
-            _mount_with_ids(libc, lower, lowers[-1], users)
+            mount_with_ids(libc, lower, lowers[-1], users, read_only=True)
         layers = f"lowerdir={':'.join(lowers)},upperdir={place}/upper,workdir={place}/work"
         options = f"{layers},{OPTIONS}".encode()
         flags = MS_NOSUID | MS_NODEV
-        _call("overlay", libc.mount(b"overlay", f"{place}/root".encode(), b"overlay", flags, options))
+        check("overlay", libc.mount(b"overlay", f"{place}/root".encode(), b"overlay", flags, options))
     return users
 
 
 def refresh(libc: ctypes.CDLL, request: Message, namespace: int) -> NoReturn:
     """Has the kernel forget what it remembers of overlays whose layers were changed, and ends the process."""
-    _call("entering", libc.setns(namespace, CLONE_NEWNS))
+    check("entering", libc.setns(namespace, CLONE_NEWNS))
     for number in range(request["overlays"]):
         root = f"{request['storage']}/system/{number}/root".encode()
-        _call("overlay", libc.mount(None, root, None, MS_REMOUNT | MS_NOSUID | MS_NODEV, None))
+        check("overlay", libc.mount(None, root, None, MS_REMOUNT | MS_NOSUID | MS_NODEV, None))
     os._exit(0)
 
 
-def user_namespace(libc: ctypes.CDLL, owner: int, first: int, count: int) -> int:
+def user_namespace(libc: ctypes.CDLL, owner: int, first: int, count: int, *, inside: int = 0) -> int:
     """Makes a user namespace that has a range of host ids, and in which no other can be made.
 
     Args:
         libc: The C library.
         owner: The host user to whom it belongs.
-        first: The host's id of root inside.
+        first: The host's first id.
         count: How many ids there are.
+        inside: What the first is inside; 0 is root.
     """
     up, up_theirs = os.pipe()
     down_theirs, down = os.pipe()
@@ -80,7 +81,7 @@ def user_namespace(libc: ctypes.CDLL, owner: int, first: int, count: int) -> int
         if os.read(up, 1) != b"1":
             raise OSError(0, "no user namespace can be made")
         for file in ("uid_map", "gid_map"):
-            _write(f"/proc/{pid}/{file}", f"0 {first} {count}")
+            _write(f"/proc/{pid}/{file}", f"{inside} {first} {count}")
         namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         os.write(down, b"2")
         if os.read(up, 1) != b"3":
@@ -96,24 +97,24 @@ def _become_namespace(libc: ctypes.CDLL, owner: int, up: int, down: int) -> None
     os.setgroups([])
     os.setresgid(owner, owner, owner)
     os.setresuid(owner, owner, owner)
-    _call("user namespace", libc.unshare(CLONE_NEWUSER))
+    check("user namespace", libc.unshare(CLONE_NEWUSER))
     os.write(up, b"1")
     if os.read(down, 1) == b"2":
         _write("/proc/sys/user/max_user_namespaces", "0")
         os.write(up, b"3")
 
 
-def _mount_with_ids(libc: ctypes.CDLL, source: str, target: str, users: int) -> None:
+def mount_with_ids(libc: ctypes.CDLL, source: str, target: str, users: int, *, read_only: bool) -> None:
     """Mounts a folder, without what is mounted in it, as if its files had the ids of the namespace."""
     flags = OPEN_TREE_CLONE | os.O_CLOEXEC
-    tree = _call("layer", libc.syscall(SYS_OPEN_TREE, AT_FDCWD, source.encode(), flags))
+    tree = check("layer", libc.syscall(SYS_OPEN_TREE, AT_FDCWD, source.encode(), flags))
     try:
-        kept_out = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
+        kept_out = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (MOUNT_ATTR_RDONLY if read_only else 0)
         wanted = struct.pack("4Q", kept_out | MOUNT_ATTR_IDMAP, 0, 0, users)
         size = ctypes.c_size_t(len(wanted))
-        _call("ids", libc.syscall(SYS_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, wanted, size))
+        check("ids", libc.syscall(SYS_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, wanted, size))
         moved = libc.syscall(SYS_MOVE_MOUNT, tree, b"", AT_FDCWD, target.encode(), MOVE_MOUNT_F_EMPTY_PATH)
-        _call("layer", moved)
+        check("layer", moved)
     finally:
         os.close(tree)
 
@@ -132,7 +133,8 @@ def _write(path: str, text: str) -> None:
         os.close(fd)
 
 
-def _call(step: str, result: int) -> int:
+def check(step: str, result: int) -> int:
+    """Raises OSError for a system call that says that it failed."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{step}: {os.strerror(number)}")

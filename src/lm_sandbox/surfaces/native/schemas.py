@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from lm_sandbox.sandboxes.driver import Stats
 from lm_sandbox.sandboxes.egress import MOST_RULES, EgressMode, EgressPolicy
 from lm_sandbox.sandboxes.limits import MIB, LimitChange, Limits
+from lm_sandbox.sandboxes.mounts import MOST_MOUNTS, AskedMount
 from lm_sandbox.sandboxes.sandbox import Change, Lifetime, NewSandbox, Sandbox, SandboxState
 from lm_sandbox.sandboxes.secrets import MOST_SECRETS, DomainSecret
 
@@ -103,6 +104,27 @@ class SecretOut(BaseModel):
         return cls(domain=str(secret.domain), name=secret.name)
 
 
+class MountBody(Body):
+    """A volume in a sandbox."""
+
+    volume: Annotated[Text, Field(max_length=128, description="its id or its name")]
+    path: Annotated[Text, Field(max_length=512, description="where, such as /data")]
+    read_only: bool = False
+
+    def to_mount(self) -> AskedMount:
+        """Returns what the service takes."""
+        return AskedMount(self.volume, self.path, self.read_only)
+
+
+class MountOut(BaseModel):
+    """A volume that is in a sandbox."""
+
+    id: str
+    volume: str = Field(description="its name when the sandbox was made")
+    path: str
+    read_only: bool
+
+
 class SandboxCreate(Body):
     """Everything has a default: `{}` makes a sandbox."""
 
@@ -128,6 +150,10 @@ class SandboxCreate(Body):
         description="how many GPUs, or which, by UUID or number; the server lends none unless it is told to",
     )
 
+    mounts: list[MountBody] = Field(
+        default_factory=list, max_length=MOST_MOUNTS, description="volumes, which outlive the sandbox"
+    )
+
     def to_new(self, default: Limits) -> NewSandbox:
         """Returns what the service takes."""
         return NewSandbox(
@@ -141,6 +167,7 @@ class SandboxCreate(Body):
             egress=self.egress.to_policy(),
             secrets=tuple(secret.to_secret() for secret in self.secrets),
             gpus=self.gpus if isinstance(self.gpus, int) else tuple(self.gpus),
+            mounts=tuple(mount.to_mount() for mount in self.mounts),
         )
 
 
@@ -196,6 +223,7 @@ class SandboxOut(BaseModel):
     max_age_s: float | None
     egress: EgressBody
     secrets: list[SecretOut]
+    mounts: list[MountOut]
     enforced: EnforcedOut | None
 
     @classmethod
@@ -214,6 +242,10 @@ class SandboxOut(BaseModel):
             max_age_s=sandbox.lifetime.max_age_s,
             egress=EgressBody.of(sandbox.egress),
             secrets=[SecretOut.of(secret) for secret in sandbox.secrets],
+            mounts=[
+                MountOut(id=one.id, volume=one.volume, path=one.path, read_only=one.read_only)
+                for one in sandbox.mounts
+            ],
             enforced=enforced
             and EnforcedOut(
                 driver=enforced.driver,

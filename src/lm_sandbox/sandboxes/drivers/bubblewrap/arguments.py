@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lm_sandbox.sandboxes.drivers.bubblewrap.system import System
 from lm_sandbox.sandboxes.inside.layout import HOME, MASKED_PROC, SANDBOX_UID, WORKSPACE
+from lm_sandbox.sandboxes.mounts import DiskMount
 
 # Writable places, all on the one tmpfs that the disk limit sizes.
 WRITABLE = {
@@ -65,7 +66,12 @@ def interesting_paths() -> list[str]:
 
 
 def sandbox_arguments(
-    host: HostView, *, storage: str | None, disk_bytes: int, first_fd: int, devices: Sequence[str] = ()
+    host: HostView,
+    *,
+    storage: str | None,
+    disk_bytes: int,
+    first_fd: int,
+    more: Sequence[str] = (),
 ) -> list[str]:
     """Returns the options of `bwrap`, as it reads them by `--args`.
 
@@ -78,7 +84,7 @@ def sandbox_arguments(
             place is a tmpfs of its own.
         disk_bytes: The size of each such tmpfs.
         first_fd: The number of the first descriptor.
-        devices: What puts more into its `/dev`.
+        more: What puts more into it: devices, volumes.
     """
     return [
         *_namespaces(host),
@@ -86,7 +92,7 @@ def sandbox_arguments(
         *_system(host),
         *_etc(host, first_fd + 2),
         *("--proc", "/proc", "--dev", "/dev"),
-        *devices,
+        *more,
         *_masks(host),
         *_writable(storage, disk_bytes),
         *("--remount-ro", "/dev", "--remount-ro", "/"),
@@ -95,7 +101,12 @@ def sandbox_arguments(
 
 
 def system_arguments(
-    host: HostView, system: System, *, storage: str, first_fd: int, devices: Sequence[str] = ()
+    host: HostView,
+    system: System,
+    *,
+    storage: str,
+    first_fd: int,
+    more: Sequence[str] = (),
 ) -> list[str]:
     """Returns the options of `bwrap` for a sandbox with a root file system of its own.
 
@@ -107,17 +118,17 @@ def system_arguments(
         system: What is mounted as the root file system.
         storage: The folder below which it is mounted for this sandbox, with the writable places.
         first_fd: The number of the first descriptor.
-        devices: What puts more into its `/dev`.
+        more: What puts more into it: devices, volumes.
     """
-    mounts: list[str] = []
+    roots: list[str] = []
     for number, overlay in enumerate(system.overlays):
-        mounts += ["--bind", f"{storage}/system/{number}/root", overlay.at]
+        roots += ["--bind", f"{storage}/system/{number}/root", overlay.at]
     return [
         *("--userns", str(first_fd + 4), *_others()),
         *("--seccomp", str(first_fd), "--info-fd", str(first_fd + 1)),
-        *mounts,
+        *roots,
         *("--proc", "/proc", "--dev", "/dev"),
-        *devices,
+        *more,
         *_masks(host),
         # Its root owns the settings of its network.
         *("--ro-bind", "/proc/sys", "/proc/sys"),
@@ -170,6 +181,15 @@ def _masks(host: HostView) -> list[str]:
     for name in MASKED_PROC:
         if f"/proc/{name}" in host.existing:
             arguments += ["--ro-bind", NOTHING, f"/proc/{name}"]
+    return arguments
+
+
+def volume_arguments(storage: str, mounts: Sequence[DiskMount]) -> list[str]:
+    """Returns the options of `bwrap` for volumes, which are mounted below the storage in this order."""
+    arguments: list[str] = []
+    for number, mount in enumerate(mounts):
+        bind = "--ro-bind" if mount.read_only else "--bind"
+        arguments += [bind, f"{storage}/volumes/{number}", mount.path]
     return arguments
 
 

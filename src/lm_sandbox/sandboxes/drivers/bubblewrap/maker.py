@@ -22,6 +22,7 @@ from lm_sandbox.sandboxes.drivers.bubblewrap.arguments import (
     interesting_paths,
     sandbox_arguments,
     system_arguments,
+    volume_arguments,
 )
 from lm_sandbox.sandboxes.drivers.bubblewrap.checks import ONLY_ROOT, bwrap_version
 from lm_sandbox.sandboxes.drivers.bubblewrap.gpu_access import (
@@ -42,6 +43,7 @@ from lm_sandbox.sandboxes.inside.launch import Launcher, executable, memory_file
 from lm_sandbox.sandboxes.inside.layout import BYTES_PER_FILE, FEWEST_FILES, SANDBOX_UID
 from lm_sandbox.sandboxes.inside.storage import IDS
 from lm_sandbox.sandboxes.inside.tree import kill_all
+from lm_sandbox.sandboxes.mounts import mount_points
 from lm_sandbox.sandboxes.nvidia import DriverFiles
 
 CREATE_S = 20.0
@@ -56,10 +58,14 @@ KEEP = (
 )
 INIT = ("/proc/self/fd/{keeper}", "-c", KEEP)
 DISABLE_USERNS_SINCE = (0, 8)
-NO_LAYERS = (
-    "This host cannot mount a system that a sandbox could write to; that needs Linux 5.19 or newer, and "
-    "images on ext4, xfs or btrfs"
-)
+# What the launcher could not mount.
+REFUSED = {
+    "layers": "This host cannot mount a system that a sandbox could write to; that needs Linux 5.19 or "
+    "newer, and images on ext4, xfs or btrfs",
+    "volumes": "This host cannot mount a volume; that needs Linux 5.12 or newer, loop devices and ext4, "
+    "which a server in a container may not have",
+}
+VOLUMES_NEED_ROOT = "Volumes need a server that runs as root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +91,14 @@ class Lodging:
             "sandbox": self.sandbox,
             "bwrap": _bwrap(),
             "uid": self.uid,
+            "inside": SANDBOX_UID,
             "cgroups": self.group.paths if self.group else [],
             "first_fd": FIRST_FD,
             "storage": STORAGE if self.uid is not None else None,
             "disk_bytes": limits.disk_bytes,
             "inodes": max(FEWEST_FILES, limits.disk_bytes // BYTES_PER_FILE),
             "writable": list(WRITABLE),
+            "volumes": [{"disk": str(one.disk), "read_only": one.read_only} for one in self.spec.mounts],
         }
 
 
@@ -135,7 +143,10 @@ class Maker:
         Raises:
             DriverUnavailable: the host refused.
             NoCapacity: no host user id is left.
+            Unsupported: it is to have volumes, and the server may not mount them.
         """
+        if spec.mounts and self._leases is None:
+            raise Unsupported(f"{VOLUMES_NEED_ROOT}.")
         uid = self._leases.lease_user() if self._leases else None
         async with self._lodging(sandbox, spec, uid) as lodging:
             init = await self._start_init(lodging)
@@ -152,6 +163,7 @@ class Maker:
         """
         if self._leases is None:
             raise Unsupported(f"{ONLY_ROOT}.")
+        system = system.with_folders(mount_points([mount.path for mount in spec.mounts]))
         uid = self._leases.lease_range()
         async with self._lodging(sandbox, spec, uid) as lodging:
             first_id = uid - SANDBOX_UID
@@ -200,7 +212,10 @@ class Maker:
             storage=STORAGE if self._leases else None,
             disk_bytes=lodging.spec.limits.disk_bytes,
             first_fd=FIRST_FD + 1,
-            devices=device_arguments(lodging.spec.gpus, self._files),
+            more=[
+                *device_arguments(lodging.spec.gpus, self._files),
+                *volume_arguments(STORAGE, lodging.spec.mounts),
+            ],
         )
         order = {**lodging.order(), "init": [word.format(**numbers) for word in INIT]}
         with ExitStack() as held:
@@ -213,10 +228,9 @@ class Maker:
         if program is None:
             raise Unsupported("There are no sandboxes with images on a processor of this kind.")
         gpus = lodging.spec.gpus
-        devices = device_arguments(gpus, self._files) + driver_arguments(gpus, self._files)
-        arguments = system_arguments(
-            self.host, system, storage=STORAGE, first_fd=FIRST_FD + 1, devices=devices
-        )
+        more = device_arguments(gpus, self._files) + driver_arguments(gpus, self._files)
+        more += volume_arguments(STORAGE, lodging.spec.mounts)
+        arguments = system_arguments(self.host, system, storage=STORAGE, first_fd=FIRST_FD + 1, more=more)
         init = [f"/proc/self/fd/{FIRST_FD + 4}"]
         order = {**lodging.order(), "init": init, "system": system.order(first_id, IDS)}
         with ExitStack() as held:
@@ -268,7 +282,7 @@ async def _meet_init(info: int, ready: int) -> tuple[int, int]:
         raise DriverUnavailable("bwrap ended at once; 'lm-sandbox doctor' says what is missing.")
     info_told = json.loads(told)
     if "refused" in info_told:
-        raise Unsupported(f"{NO_LAYERS} ({info_told['refused']}).")
+        raise Unsupported(f"{REFUSED[info_told['refused']]} ({info_told['why']}).")
     pid = int(info_told["child-pid"])
     pidfd = os.pidfd_open(pid)
     with ExitStack() as held:

@@ -1,7 +1,7 @@
 """What a sandbox's root file system is made of, where it is not the host's own, read-only."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 # The name of the image that is the host's own system.
@@ -54,8 +54,23 @@ class System:
         overlays = [{"lowers": list(one.lowers), "folders": dict(one.folders)} for one in self.overlays]
         return {"overlays": overlays, "first_id": first_id, "ids": ids}
 
+    def with_folders(self, paths: Collection[str]) -> "System":
+        """Adds folders that are mounted on, each to the layers that it is in; without a leading slash."""
+        if not paths:
+            return self
+        found = {one.at: dict(one.folders) for one in self.overlays}
+        for path in paths:
+            at = max((at for at in found if _is_in(path, at)), key=len, default=None)
+            if at is not None:
+                found[at].setdefault(f"/{path}".removeprefix(at).lstrip("/"), 0o755)
+        return replace(self, overlays=tuple(replace(one, folders=found[one.at]) for one in self.overlays))
+
     @classmethod
     def read(cls, told: dict[str, Any]) -> "System":
         """Reads what `dataclasses.asdict` has made of one."""
         overlays = tuple(Overlay(one["at"], tuple(one["lowers"]), one["folders"]) for one in told["overlays"])
         return cls(told["label"], overlays, told["env"])
+
+
+def _is_in(path: str, at: str) -> bool:
+    return f"/{path}".startswith(f"{at.rstrip('/')}/")

@@ -100,6 +100,8 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
 
     async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:
         """Makes a sandbox that is ready for commands."""
+        if spec.mounts:
+            raise Unsupported("The docker driver mounts no volumes; use the bubblewrap driver for them.")
         require_cores(spec.limits, self._info)
         image = await self._engine.image(spec.image or self._image)
         config = container_config(sandbox, spec, self._settings, image=image, run=self._run)
