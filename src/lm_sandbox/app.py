@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import anyio
+from anyio.abc import TaskGroup
 from fastapi import FastAPI
 
 from lm_sandbox.agent.background import BackgroundRuns
@@ -14,15 +15,17 @@ from lm_sandbox.agent.conversations import Conversations
 from lm_sandbox.agent.loop import AgentLoop
 from lm_sandbox.agent.run_store import RunStore
 from lm_sandbox.agent.uploads import Uploads
+from lm_sandbox.audit.log import AuditLog
 from lm_sandbox.audit.opening import build_audit
 from lm_sandbox.audit.recording import Recorder
 from lm_sandbox.config.settings import Settings
-from lm_sandbox.identity.access import build_access
+from lm_sandbox.identity.access import Access, build_access
 from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.identity.shared_secret import shared_secret
 from lm_sandbox.identity.shares import Shares
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.gpu_leases import GpuLeases
+from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.parts import (
     SERVERS,
     build_driver,
@@ -32,6 +35,7 @@ from lm_sandbox.parts import (
     open_rates,
     open_traces,
 )
+from lm_sandbox.sandboxes.driver import SandboxDriver
 from lm_sandbox.sandboxes.gpus import Gpus
 from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.network import Networks
@@ -91,94 +95,153 @@ async def start_services(
         Invalid: the configured key is too short.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    servers = servers or Servers(settings.data_dir / SERVERS)
     async with AsyncExitStack() as exits:
-        await exits.enter_async_context(servers)
-        recorded = await exits.enter_async_context(build_audit(settings.data_dir, settings.audit))
-        metrics = Metrics(settings.metrics.access)
-        traces = await exits.enter_async_context(open_traces(settings.traces))
-        recorder = Recorder(recorded.add, reads=settings.audit.reads)
-        tell = tell_all([recorder, metrics, *traces, *listeners])
-        database = await exits.enter_async_context(Database(backend_of(settings.database, settings.data_dir)))
-        rates = await exits.enter_async_context(open_rates(settings.limits))
-        access = build_access(settings, database, rates, tell)
-        shares = Shares(rates)
-        configured = settings.api_key.get_secret_value() if settings.api_key else None
-        await local_key(settings).ensure(access.keys, configured)
+        ground = await _enter_ground(
+            exits, settings, listeners, servers or Servers(settings.data_dir / SERVERS)
+        )
         leases = GpuLeases()
-        registry = await exits.enter_async_context(build_registry(settings, leases, tell))
-        client = await exits.enter_async_context(ChatClient())
-        most_bytes = settings.sandbox.snapshots_mib * MIB
-        store = SnapshotStore(database, settings.data_dir / "snapshots", most_bytes, servers.is_alone)
-        await exits.enter_async_context(store)
-        volume_store = VolumeStore(database, settings.data_dir / "volumes", servers.is_alone)
-        await exits.enter_async_context(volume_store)
-        spool = settings.data_dir / "spool"
-        driver = build_driver(settings)
-        inside = create_models_app(settings)
-        tasks = await exits.enter_async_context(anyio.create_task_group())
-        exits.callback(tasks.cancel_scope.cancel)
-        transport = StreamingASGITransport(inside, tasks)
-        networks = Networks(driver, keys=access.keys.lent, models=transport, tell=tell)
-        records = SandboxStore(database)
-        service = SandboxService(
-            driver,
-            settings.sandbox,
-            store,
-            records,
-            spool,
-            networks=networks,
-            tell=tell,
-            shares=shares,
-            servers=servers,
-            gpus=Gpus(settings.sandbox, leases),
-            volumes=volume_store,
+        models = Models(
+            registry=await exits.enter_async_context(build_registry(settings, leases, ground.tell)),
+            client=await exits.enter_async_context(ChatClient()),
         )
-        service = await exits.enter_async_context(service)
-        runs = await exits.enter_async_context(RunStore(database, settings.agent.runs_kept_days))
-        background = await exits.enter_async_context(BackgroundRuns(settings.agent.background_runs))
-        most, largest = settings.agent.uploads_mib * MIB, settings.agent.upload_mib * MIB
-        kept_in = settings.data_dir / "uploads"
-        handed_in = Uploads(database, kept_in, most, largest, shares, alone=servers.is_alone)
-        shares.stores += [store.taken_by, handed_in.taken_by, volume_store.taken_by]
-        opened = Terminals(service, driver, networks, settings.sandbox, tell)
-        conversations = Conversations(
-            service, ConversationSandboxes(database), settings.agent.conversation_idle_s
-        )
-        mcp_endpoint = McpEndpoint(service, conversations, settings)
-        services = Services(
-            keys=access.keys,
-            users=access.users,
-            logins=access.logins,
-            sign_in=access.sign_in,
-            issuers=access.issuers,
-            gate=access.gate,
-            tokens=access.tokens,
-            shares=shares,
-            sandboxes=service,
-            snapshots=Snapshots(service, driver, store, shares),
-            volumes=Volumes(volume_store, settings.sandbox, shares, service.holders),
-            images=build_images(settings, service),
-            models=registry,
-            chat=client,
-            agent=AgentLoop(registry, client, service, settings.agent, shares, tell=tell),
-            conversations=conversations,
-            kept_conversations=ConversationStore(database, settings.agent.runs_kept_days),
-            runs=runs,
-            background=background,
-            uploads=await exits.enter_async_context(handed_in),
-            links=PortLinks(shared_secret(settings.data_dir / "links.key")),
-            ports=Ports(service, driver),
-            shells=await exits.enter_async_context(Shells(service, driver)),
-            terminals=await exits.enter_async_context(opened),
-            origins=Origins(settings.allowed_origins),
-            audit=recorded,
-            tell=tell,
-            metrics=metrics,
-            mcp=await exits.enter_async_context(mcp_endpoint),
-            servers=servers,
-        )
-        add_gauges(metrics, service, registry, recorded)
-        tasks.start_soon(watch_loop_lag, metrics.loop_lag.observe)
-        inside.state.services = replace(services, gate=access.inner_gate)
+        sandboxes = await _enter_sandboxes(exits, ground, leases)
+        services = await _enter_services(exits, ground, models, sandboxes)
+        add_gauges(ground.metrics, sandboxes.service, models.registry, ground.recorded)
+        sandboxes.tasks.start_soon(watch_loop_lag, ground.metrics.loop_lag.observe)
+        # Those that come from within a sandbox were let in by an address of their own.
+        sandboxes.inside.state.services = replace(services, gate=ground.access.inner_gate)
         yield services
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What everything else stands on: who may come, what is remembered, who hears of what happens."""
+
+    settings: Settings
+    servers: Servers
+    recorded: AuditLog
+    metrics: Metrics
+    tell: Tell
+    database: Database
+    access: Access
+    shares: Shares
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models and the way to them."""
+
+    registry: ModelRegistry
+    client: ChatClient
+
+
+@dataclass(frozen=True, slots=True)
+class Sandboxes:
+    """The sandboxes with what is kept of them.
+
+    Attributes:
+        inside: The app that sandboxes reach.
+        tasks: End with the server.
+    """
+
+    service: SandboxService
+    driver: SandboxDriver
+    networks: Networks
+    snapshots: SnapshotStore
+    volumes: VolumeStore
+    inside: FastAPI
+    tasks: TaskGroup
+
+
+async def _enter_ground(
+    exits: AsyncExitStack, settings: Settings, listeners: Sequence[Tell], servers: Servers
+) -> Ground:
+    await exits.enter_async_context(servers)
+    recorded = await exits.enter_async_context(build_audit(settings.data_dir, settings.audit))
+    metrics = Metrics(settings.metrics.access)
+    traces = await exits.enter_async_context(open_traces(settings.traces))
+    recorder = Recorder(recorded.add, reads=settings.audit.reads)
+    tell = tell_all([recorder, metrics, *traces, *listeners])
+    database = await exits.enter_async_context(Database(backend_of(settings.database, settings.data_dir)))
+    rates = await exits.enter_async_context(open_rates(settings.limits))
+    access = build_access(settings, database, rates, tell)
+    configured = settings.api_key.get_secret_value() if settings.api_key else None
+    await local_key(settings).ensure(access.keys, configured)
+    return Ground(settings, servers, recorded, metrics, tell, database, access, Shares(rates))
+
+
+async def _enter_sandboxes(exits: AsyncExitStack, ground: Ground, leases: GpuLeases) -> Sandboxes:
+    settings, alone = ground.settings, ground.servers.is_alone
+    most_bytes = settings.sandbox.snapshots_mib * MIB
+    snapshots = SnapshotStore(ground.database, settings.data_dir / "snapshots", most_bytes, alone)
+    await exits.enter_async_context(snapshots)
+    volumes = VolumeStore(ground.database, settings.data_dir / "volumes", alone)
+    await exits.enter_async_context(volumes)
+    driver = build_driver(settings)
+    inside = create_models_app(settings)
+    tasks = await exits.enter_async_context(anyio.create_task_group())
+    exits.callback(tasks.cancel_scope.cancel)
+    transport = StreamingASGITransport(inside, tasks)
+    networks = Networks(driver, keys=ground.access.keys.lent, models=transport, tell=ground.tell)
+    service = SandboxService(
+        driver,
+        settings.sandbox,
+        snapshots,
+        SandboxStore(ground.database),
+        settings.data_dir / "spool",
+        networks=networks,
+        tell=ground.tell,
+        shares=ground.shares,
+        servers=ground.servers,
+        gpus=Gpus(settings.sandbox, leases),
+        volumes=volumes,
+    )
+    await exits.enter_async_context(service)
+    ground.shares.stores += [snapshots.taken_by, volumes.taken_by]
+    return Sandboxes(service, driver, networks, snapshots, volumes, inside, tasks)
+
+
+async def _enter_services(
+    exits: AsyncExitStack, ground: Ground, models: Models, sandboxes: Sandboxes
+) -> Services:
+    settings, database, access, tell = ground.settings, ground.database, ground.access, ground.tell
+    service, driver, shares = sandboxes.service, sandboxes.driver, ground.shares
+    most, largest = settings.agent.uploads_mib * MIB, settings.agent.upload_mib * MIB
+    kept_in, alone = settings.data_dir / "uploads", ground.servers.is_alone
+    handed_in = Uploads(database, kept_in, most, largest, shares, alone=alone)
+    shares.stores.append(handed_in.taken_by)
+    opened = Terminals(service, driver, sandboxes.networks, settings.sandbox, tell)
+    kept = ConversationSandboxes(database)
+    conversations = Conversations(service, kept, settings.agent.conversation_idle_s)
+    return Services(
+        keys=access.keys,
+        users=access.users,
+        logins=access.logins,
+        sign_in=access.sign_in,
+        issuers=access.issuers,
+        gate=access.gate,
+        tokens=access.tokens,
+        shares=shares,
+        sandboxes=service,
+        snapshots=Snapshots(service, driver, sandboxes.snapshots, shares),
+        volumes=Volumes(sandboxes.volumes, settings.sandbox, shares, service.holders),
+        images=build_images(settings, service),
+        models=models.registry,
+        chat=models.client,
+        agent=AgentLoop(models.registry, models.client, service, settings.agent, shares, tell=tell),
+        conversations=conversations,
+        kept_conversations=ConversationStore(database, settings.agent.runs_kept_days),
+        runs=await exits.enter_async_context(RunStore(database, settings.agent.runs_kept_days)),
+        background=await exits.enter_async_context(BackgroundRuns(settings.agent.background_runs)),
+        uploads=await exits.enter_async_context(handed_in),
+        links=PortLinks(shared_secret(settings.data_dir / "links.key")),
+        ports=Ports(service, driver),
+        shells=await exits.enter_async_context(Shells(service, driver)),
+        terminals=await exits.enter_async_context(opened),
+        origins=Origins(settings.allowed_origins),
+        audit=ground.recorded,
+        tell=tell,
+        metrics=ground.metrics,
+        mcp=await exits.enter_async_context(McpEndpoint(service, conversations, settings)),
+        servers=ground.servers,
+    )
