@@ -93,10 +93,13 @@ def build_registry(
         base_url=upstream.lmstudio_url,
         how_to_start=LM_STUDIO_START,
         probe_timeout_s=upstream.probe_timeout_s,
+        at_once=upstream.parallel,
     )
     found: list[Engine] = [
         *(OpenAIEngine(upstream_of(name, engine)) for name, engine in settings.engines.items()),
-        OllamaEngine(upstream.ollama_url, upstream.probe_timeout_s, upstream.ollama_api_key),
+        OllamaEngine(
+            upstream.ollama_url, upstream.probe_timeout_s, upstream.ollama_api_key, upstream.parallel
+        ),
         OpenAIEngine(lm_studio),
         LlamaCppEngine(settings.llamacpp, models_dir(settings), leases=leases),
     ]

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -11,7 +13,7 @@ from pydantic import SecretStr, ValidationError
 from lm_sandbox.app import create_app, start_services
 from lm_sandbox.config.models import EngineSettings, LlamaCppSettings
 from lm_sandbox.config.settings import Settings
-from lm_sandbox.errors import EngineUnavailable, Invalid, ModelNotFound, UpstreamError
+from lm_sandbox.errors import EngineUnavailable, Invalid, ModelNotFound, NoCapacity, UpstreamError
 from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.engine import Engine, Lease, ModelState, PullProgress
 from lm_sandbox.models.engines.llamacpp import LlamaCppEngine
@@ -337,3 +339,42 @@ async def test_an_old_ollama_without_ps_still_lists(found: tuple[OllamaEngine, U
     engine, upstream = found
     upstream.answers["GET /api/ps"] = reply(b"", "404 Not Found")
     assert len(await engine.models()) == 2
+
+
+async def test_callers_take_turns_at_an_engine_that_gets_so_many_requests_at_once() -> None:
+    engine = OpenAIEngine(Place("vllm", "http://127.0.0.1:1", "Start it.", at_once=1, waiting=3))
+    served: list[str] = []
+    waiting: list[anyio.Event] = []
+
+    async def ask(caller: str) -> None:
+        async with engine.acquire("m", caller):
+            served.append(caller)
+            waiting.append(anyio.Event())
+            await waiting[-1].wait()
+
+    async with anyio.create_task_group() as tasks:
+        for caller in ("busy", "busy", "busy", "other"):
+            tasks.start_soon(ask, caller)
+            await anyio.wait_all_tasks_blocked()
+        with pytest.raises(NoCapacity, match="3 requests wait for vllm"):
+            async with engine.acquire("m", "late"):
+                pass
+        for number in range(4):
+            waiting[number].set()
+            await anyio.wait_all_tasks_blocked()
+    assert served == ["busy", "busy", "other", "busy"]
+
+
+async def test_an_engine_whose_settings_name_no_number_gets_as_many_as_come() -> None:
+    free, bound = (
+        OpenAIEngine(upstream_of("vllm", EngineSettings(base_url="http://h", parallel=parallel)))
+        for parallel in (None, 2)
+    )
+    async with AsyncExitStack() as exits:
+        for _ in range(500):
+            await exits.enter_async_context(free.acquire("m"))
+        for _ in range(2):
+            await exits.enter_async_context(bound.acquire("m"))
+        with anyio.move_on_after(0.05) as waited:
+            await exits.enter_async_context(bound.acquire("m"))
+        assert waited.cancelled_caught

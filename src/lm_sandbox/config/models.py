@@ -63,6 +63,9 @@ class UpstreamSettings(Section):
     ollama_api_key: SecretStr | None = Field(None, description="where a proxy in front of Ollama wants one")
     lmstudio_url: str = Field("http://127.0.0.1:1234", description="where LM Studio is looked for")
     probe_timeout_s: PositiveSeconds = Field(0.5, description="how long a look may take")
+    parallel: Positive = Field(
+        16, description="requests that each of them gets at once; more wait, and callers take turns"
+    )
 
 
 class EngineSettings(Section):
@@ -72,3 +75,9 @@ class EngineSettings(Section):
     api_key: SecretStr | None = Field(None, description="sent as a Bearer token")
     api_key_file: Path | None = Field(None, description="a file that holds the key, such as a mounted secret")
     timeout_s: PositiveSeconds = Field(600.0, description="how long it may be silent within an answer")
+    parallel: Positive | None = Field(
+        None,
+        description="requests that it gets at once; more wait, and callers take turns; "
+        "default: as many as come",
+    )
+    queue: int = Field(256, ge=0, description="requests that wait for it; more are refused")

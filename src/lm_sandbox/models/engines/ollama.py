@@ -14,7 +14,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from lm_sandbox.errors import ModelNotFound, UpstreamError
 from lm_sandbox.models.client import upstream_error
 from lm_sandbox.models.engine import Lease, Model, ModelDetail, ModelState, PullProgress, Tell
-from lm_sandbox.models.engines.openai import OpenAIEngine, Upstream
+from lm_sandbox.models.engines.openai import AS_MANY_AS_COME, OpenAIEngine, Upstream
 from lm_sandbox.models.model_kind import ModelKind
 
 HOW_TO_START = "Start it with 'ollama serve' (https://ollama.com/download), then 'ollama pull MODEL'."
@@ -63,9 +63,16 @@ class OllamaEngine(OpenAIEngine):
         base_url: Where it listens.
         probe_timeout_s: How long a listing may take.
         api_key: For one that is behind a proxy with keys, or that is another lm-sandbox.
+        at_once: How many requests it gets at once.
     """
 
-    def __init__(self, base_url: str, probe_timeout_s: float, api_key: SecretStr | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        probe_timeout_s: float,
+        api_key: SecretStr | None = None,
+        at_once: int = AS_MANY_AS_COME,
+    ) -> None:
         super().__init__(
             Upstream(
                 name="ollama",
@@ -74,6 +81,7 @@ class OllamaEngine(OpenAIEngine):
                 listing_path="/api/tags",
                 api_key=api_key,
                 probe_timeout_s=probe_timeout_s,
+                at_once=at_once,
             )
         )
 

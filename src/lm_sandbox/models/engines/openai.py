@@ -10,11 +10,13 @@ import httpx
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from lm_sandbox.errors import EngineUnavailable, Unsupported
+from lm_sandbox.identity.queueing import FairQueue
 from lm_sandbox.models.engine import Lease, Model, ModelDetail, ModelState, Tell
 
 # An engine that did not answer is asked again after this, then after twice as long, and so on.
 FIRST_BACK_OFF_S = 1.0
 LONGEST_BACK_OFF_S = 60.0
+AS_MANY_AS_COME = 1_000_000
 
 
 class _Row(BaseModel):
@@ -38,6 +40,8 @@ class Upstream:
         api_key: Sent as a Bearer token.
         probe_timeout_s: How long a listing may take.
         silent_s: How long it may say nothing within an answer.
+        at_once: How many requests it gets at once; callers take turns for them.
+        waiting: How many more wait at most.
     """
 
     name: str
@@ -47,6 +51,8 @@ class Upstream:
     api_key: SecretStr | None = None
     probe_timeout_s: float = 0.5
     silent_s: float = 600.0
+    at_once: int = AS_MANY_AS_COME
+    waiting: int = 256
 
 
 class OpenAIEngine:
@@ -64,6 +70,7 @@ class OpenAIEngine:
         self._opened: httpx.AsyncClient | None = None
         self._down_until = 0.0
         self._failures = 0
+        self._queue = FairQueue(upstream.at_once, upstream.waiting, upstream.name)
 
     async def __aenter__(self) -> Self:
         self._opened = httpx.AsyncClient(
@@ -103,9 +110,14 @@ class OpenAIEngine:
     async def acquire(
         self, model: str, caller: str = "", keep_alive_s: float | None = None
     ) -> AsyncIterator[Lease]:
-        """Hands out the upstream's address; it loads, unloads and queues by itself."""
-        del caller, keep_alive_s
-        yield Lease(self._upstream.base_url, model, self._headers(), self._upstream.silent_s)
+        """Hands out the upstream's address when it is the caller's turn; it loads and unloads by itself.
+
+        Raises:
+            NoCapacity: too many wait.
+        """
+        del keep_alive_s
+        async with self._queue.turn(caller):
+            yield Lease(self._upstream.base_url, model, self._headers(), self._upstream.silent_s)
 
     async def load(self, model: str, keep_alive_s: float | None = None) -> None:
         """Refuses: the protocol has no call for it.

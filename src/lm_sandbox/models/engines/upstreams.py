@@ -4,7 +4,7 @@ from pydantic import SecretStr
 
 from lm_sandbox.config.models import EngineSettings
 from lm_sandbox.errors import Invalid
-from lm_sandbox.models.engines.openai import Upstream
+from lm_sandbox.models.engines.openai import AS_MANY_AS_COME, Upstream
 
 # It may be far away.
 PROBE_S = 5.0
@@ -28,6 +28,8 @@ def upstream_of(name: str, engine: EngineSettings) -> Upstream:
         api_key=_key(name, engine),
         probe_timeout_s=PROBE_S,
         silent_s=engine.timeout_s,
+        at_once=engine.parallel or AS_MANY_AS_COME,
+        waiting=engine.queue,
     )
 
 
