@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-GREETING_S = 5.0
+GREETING_S = 20.0
 
 
 class Recorder(Protocol):

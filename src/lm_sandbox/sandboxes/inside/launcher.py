@@ -83,10 +83,12 @@ class Launcher:
             if self.wake in ready:
                 os.read(self.wake, 4096)
                 _reap()
-            if self.succession and self.succession.listener.fileno() in ready:
+            if self.control.fileno() in ready:
+                if not self._answer():
+                    return
+            elif self.succession and self.succession.listener.fileno() in ready:
+                # Only where the server has said nothing: its end is the last that it says.
                 self.succession.turn_away()
-            if self.control.fileno() in ready and not self._answer():
-                return
 
     def succeeded(self) -> bool:
         """Waits for another server, and tells whether one has come."""
