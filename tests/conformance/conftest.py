@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lm_sandbox.errors import Unsupported
+from lm_sandbox.errors import SandboxFailed, Unsupported
 from lm_sandbox.sandboxes.commands import CommandRequest, CommandResult, Sink, run_command
 from lm_sandbox.sandboxes.driver import SandboxDriver, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.files import SandboxFiles
@@ -60,7 +60,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if reason is not None:
             item.add_marker(
                 pytest.mark.xfail(
-                    reason=reason, raises=(AssertionError, Unsupported, ExceptionGroup), strict=True
+                    reason=reason,
+                    raises=(AssertionError, Unsupported, SandboxFailed, ExceptionGroup),
+                    strict=True,
                 )
             )
 
