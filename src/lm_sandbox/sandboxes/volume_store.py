@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+import anyio
 import anyio.to_thread
 from sqlalchemy import (
     JSON,
@@ -128,15 +129,17 @@ class VolumeStore:
         volume_id = f"{PREFIX}{secrets.token_hex(8)}"
         made = Volume(volume_id, owner, name or volume_id, size_bytes, datetime.now(UTC), dict(metadata))
         row = {name: getattr(made, name) for name in VOLUMES.c.keys()}  # noqa: SIM118 - not a dict
-        try:
-            await anyio.to_thread.run_sync(make_disk, self.disk(made.id), size_bytes)
-            async with self._database.begin() as connection:
-                await connection.execute(insert(VOLUMES).values(**row))
-        except BaseException as error:
-            self.disk(made.id).unlink(missing_ok=True)
-            if isinstance(error, IntegrityError):
-                raise Conflict(f"You have a volume named {made.name!r} already.") from error
-            raise
+        # Whoever asked for it may go away meanwhile; neither comes about without the other.
+        with anyio.CancelScope(shield=True):
+            try:
+                await anyio.to_thread.run_sync(make_disk, self.disk(made.id), size_bytes)
+                async with self._database.begin() as connection:
+                    await connection.execute(insert(VOLUMES).values(**row))
+            except BaseException as error:
+                self.disk(made.id).unlink(missing_ok=True)
+                if isinstance(error, IntegrityError):
+                    raise Conflict(f"You have a volume named {made.name!r} already.") from error
+                raise
         return made
 
     async def find(self, principal: Principal, named: str) -> Volume:
@@ -152,10 +155,10 @@ class VolumeStore:
         async with self._database.begin() as connection:
             rows = (await connection.execute(query)).mappings().all()
         found = [_volume(row) for row in rows if principal.owns(row["owner"])]
+        if not found:
+            raise VolumeNotFound(f"There is no volume {named[:100]!r}.")
         # A name may look like the id of another one, which then is meant.
-        for volume in sorted(found, key=lambda one: one.id != named):
-            return volume
-        raise VolumeNotFound(f"There is no volume {named[:100]!r}.")
+        return min(found, key=lambda one: one.id != named)
 
     async def all(self, principal: Principal) -> list[Volume]:
         """Lists the principal's volumes, oldest first."""
