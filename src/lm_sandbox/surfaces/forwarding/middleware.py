@@ -2,6 +2,7 @@
 
 import re
 
+import anyio
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -18,8 +19,8 @@ from lm_sandbox.surfaces.forwarding.socket import forward_socket
 
 NAMED = re.compile(r"/v1/(?:sandboxes|containers)/(sb_[0-9a-f]{16})(?:/|$)")
 LINKED = re.compile(r"/v1/port-links/([^/]+)(?:/|$)")
-# A process that dies while it is asked leaves what it has to another one, which may die too.
-TRIES = 3
+# So long a process is waited for that is about to end, and so often it is looked at.
+PATIENCE_S, AGAIN_S = 10.0, 0.05
 
 
 class Forwarding:
@@ -65,17 +66,24 @@ class Forwarding:
                 raise
 
     async def _forwarded(self, holder: str | None, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Hands a request on, and tells whether it was answered."""
+        """Hands a request on, and tells whether it was answered; that it is nobody else's, if not.
+
+        Raises:
+            HeldElsewhere: the one that has it listens no more, and does not end either.
+        """
         services = services_of(scope)
         hand_on = forward if scope["type"] == "http" else forward_socket
-        for _ in range(TRIES):
-            if holder is None:
-                return False
+        until = anyio.current_time() + PATIENCE_S
+        while holder is not None:
             try:
                 await hand_on(services.servers.address(holder), scope, receive, send)
             except HolderGone:
-                # Its sandboxes are this process's or another one's now.
-                holder = await _named_holder(scope)
+                if anyio.current_time() > until:
+                    raise HeldElsewhere(holder) from None
+                # Its sandboxes are this process's or another one's now, or will be as soon as it has ended.
+                await anyio.sleep(AGAIN_S)
+                sandbox_id = _named_sandbox(scope)
+                holder = sandbox_id and await services.sandboxes.holders.holder(sandbox_id)
             else:
                 return True
         return False
