@@ -20,6 +20,7 @@ from lm_sandbox.audit.opening import build_audit
 from lm_sandbox.audit.recording import Recorder
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.identity.access import Access, build_access
+from lm_sandbox.identity.local_key import local_key
 from lm_sandbox.identity.port_links import PortLinks
 from lm_sandbox.identity.shared_secret import shared_secret
 from lm_sandbox.identity.shares import Shares
@@ -27,11 +28,9 @@ from lm_sandbox.models.client import ChatClient
 from lm_sandbox.models.gpu_leases import GpuLeases
 from lm_sandbox.models.registry import ModelRegistry
 from lm_sandbox.parts import (
-    SERVERS,
     build_driver,
     build_images,
     build_registry,
-    local_key,
     open_rates,
     open_traces,
 )
@@ -49,7 +48,7 @@ from lm_sandbox.sandboxes.terminals import Terminals
 from lm_sandbox.sandboxes.volume_store import VolumeStore
 from lm_sandbox.sandboxes.volumes import Volumes
 from lm_sandbox.storage.database import Database, backend_of
-from lm_sandbox.storage.servers import Servers
+from lm_sandbox.storage.servers import SERVERS, Servers
 from lm_sandbox.surfaces.asgi import StreamingASGITransport
 from lm_sandbox.surfaces.deps import Services
 from lm_sandbox.surfaces.gauges import add_gauges

@@ -8,7 +8,6 @@ from lm_sandbox.config.access import LimitSettings
 from lm_sandbox.config.insight import TraceSettings
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.identity.counters import shared_counters
-from lm_sandbox.identity.local_key import LocalKey
 from lm_sandbox.identity.rates import Rates
 from lm_sandbox.models.engine import Engine
 from lm_sandbox.models.engines.llamacpp import LlamaCppEngine
@@ -35,14 +34,7 @@ from lm_sandbox.telemetry.happenings import Tell, unheard
 ENGINE_IMAGES = "The docker driver takes the images of its engine; use 'docker pull' or 'docker load'"
 
 
-# The folder in which the processes over one data directory find each other.
-SERVERS = "servers"
 LM_STUDIO_START = "Start LM Studio and switch its server on (Developer, or 'lms server start')."
-
-
-def local_key(settings: Settings) -> LocalKey:
-    """Returns where this machine's own key is kept."""
-    return LocalKey(settings.data_dir / "api-key")
 
 
 def build_driver(settings: Settings) -> SandboxDriver:

@@ -18,8 +18,7 @@ import uvicorn
 from lm_sandbox.app import create_app
 from lm_sandbox.cli.patient_http import Connections, patient_http
 from lm_sandbox.config.settings import Settings
-from lm_sandbox.parts import SERVERS
-from lm_sandbox.storage.servers import serving_urls
+from lm_sandbox.storage.servers import SERVERS, serving_urls
 from lm_sandbox.surfaces.slow_bodies import SlowBodies
 from tests.conftest import NOWHERE, Server, lm_sandbox, serving
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lm_sandbox.parts import SERVERS
-from lm_sandbox.storage.servers import serving_urls
+from lm_sandbox.storage.servers import SERVERS, serving_urls
 from tests.conftest import NOWHERE, Server, lm_sandbox, serving
 from tests.control_groups import groups_below
 

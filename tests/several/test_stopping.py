@@ -10,8 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lm_sandbox.parts import SERVERS
-from lm_sandbox.storage.servers import serving_urls
+from lm_sandbox.storage.servers import SERVERS, serving_urls
 from tests.conftest import eventually, serving
 from tests.several.processes import KEY, told
 

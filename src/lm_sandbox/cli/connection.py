@@ -11,12 +11,10 @@ from typing import Self
 import anyio
 import httpx
 
-from lm_sandbox.app import create_app, start_services
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import Unauthenticated, Unavailable
-from lm_sandbox.parts import SERVERS, local_key
-from lm_sandbox.storage.servers import serving_urls
-from lm_sandbox.surfaces.asgi import StreamingASGITransport
+from lm_sandbox.identity.local_key import local_key
+from lm_sandbox.storage.servers import SERVERS, serving_urls
 
 # A server that is written down and not there refuses at once; one that is busy may need its time.
 PROBE_S = 5.0
@@ -54,6 +52,10 @@ async def connect(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         async with _client_of(server, settings) as client:
             yield client
         return
+    # Here only: a program that asks a server wants no server of its own.
+    from lm_sandbox.app import create_app, start_services  # noqa: PLC0415
+    from lm_sandbox.surfaces.asgi import StreamingASGITransport  # noqa: PLC0415
+
     settings = settings.for_one_use()
     app = create_app(settings)
     async with start_services(settings) as services, anyio.create_task_group() as tasks:

@@ -87,7 +87,7 @@ def show_key(
 
         enter_scope()
         finish(partial(show, load_settings(), name, as_json=as_json))
-    from lm_sandbox.parts import local_key  # noqa: PLC0415
+    from lm_sandbox.identity.local_key import local_key  # noqa: PLC0415
 
     key = local_key(load_settings()).read()
     if key is None:

@@ -14,8 +14,8 @@ from rich.table import Table
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.identity.key_records import ApiKey, KeyState
 from lm_sandbox.identity.keys import KeyStore
+from lm_sandbox.identity.local_key import local_key
 from lm_sandbox.identity.principals import Scope
-from lm_sandbox.parts import local_key
 from lm_sandbox.sandboxes.driver import Check
 from lm_sandbox.storage.database import Database, backend_of
 from lm_sandbox.storage.sqlite import Sqlite

@@ -22,8 +22,8 @@ from lm_sandbox.cli.patient_http import Connections, patient_http
 from lm_sandbox.cli.profile import start_profile, unprofiled
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import Invalid
-from lm_sandbox.parts import SERVERS, local_key
-from lm_sandbox.storage.servers import Servers
+from lm_sandbox.identity.local_key import local_key
+from lm_sandbox.storage.servers import SERVERS, Servers
 from lm_sandbox.telemetry.logs import Logs
 
 BACKLOG = 2048

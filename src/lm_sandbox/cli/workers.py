@@ -13,8 +13,7 @@ from lm_sandbox.cli.scope import MARK
 from lm_sandbox.cli.serve import LEASH, LISTENER, announce, listen, url_of
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import Unavailable
-from lm_sandbox.parts import SERVERS
-from lm_sandbox.storage.servers import serving_urls
+from lm_sandbox.storage.servers import SERVERS, serving_urls
 
 START_S = 120.0
 LOOK_S = 0.05

@@ -3,10 +3,15 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import Invalid, KeyExpired, KeyRevoked, Unauthenticated
-from lm_sandbox.identity.keys import KeyStore
 from lm_sandbox.identity.principals import Scope
+
+if TYPE_CHECKING:
+    # Programs that only read the key want no database.
+    from lm_sandbox.identity.keys import KeyStore
 
 ADMIN = frozenset({Scope.ADMIN})
 
@@ -21,7 +26,7 @@ class LocalKey:
 
     path: Path
 
-    async def ensure(self, keys: KeyStore, configured: str | None = None) -> str:
+    async def ensure(self, keys: "KeyStore", configured: str | None = None) -> str:
         """Returns a key that works, making the first one where there is none.
 
         A configured key is taken as it is and never written to the file.
@@ -68,9 +73,14 @@ class LocalKey:
         self._shown.unlink(missing_ok=True)
 
 
-async def _refusal(keys: KeyStore, token: str) -> Unauthenticated | None:
+async def _refusal(keys: "KeyStore", token: str) -> Unauthenticated | None:
     try:
         await keys.authenticate(token)
     except Unauthenticated as error:
         return error
     return None
+
+
+def local_key(settings: Settings) -> LocalKey:
+    """Returns where this machine's own key is kept."""
+    return LocalKey(settings.data_dir / "api-key")

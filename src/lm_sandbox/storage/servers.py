@@ -18,6 +18,8 @@ import anyio.to_thread
 from lm_sandbox.errors import Unavailable
 from lm_sandbox.storage.serving_process import is_running, this_server
 
+# The folder in a data directory in which the processes over it find each other.
+SERVERS = "servers"
 SOCKET, NOTE = ".socket", ".json"
 LOCK = "lock"
 BACKLOG = 512
