@@ -3,7 +3,7 @@
 import secrets
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lm_sandbox.errors import Conflict, Unsupported, VolumeNotFound
 from lm_sandbox.identity.principals import Principal, Scope
@@ -34,6 +35,8 @@ from lm_sandbox.storage.schema import METADATA, Moment
 
 PREFIX = "vol_"
 MKFS = "mkfs.ext4"
+# Tells whether a volume is mounted, as a transaction sees it.
+Uses = Callable[[str, AsyncConnection], Awaitable[bool]]
 # Nothing is kept back for root, and the tables are written when they are needed.
 MKFS_OPTIONS = (
     "-q",
@@ -168,10 +171,29 @@ class VolumeStore:
             rows = (await connection.execute(query)).mappings().all()
         return [_volume(row) for row in rows if principal.owns(row["owner"])]
 
-    async def remove(self, volume: Volume) -> None:
-        """Removes a volume with all that is in it."""
+    async def has_all(self, volume_ids: Collection[str]) -> bool:
+        """Tells whether none of some volumes was removed; one that is just being removed is waited for."""
+        if not volume_ids:
+            return True
+        query = select(VOLUMES.c.id).where(VOLUMES.c.id.in_(volume_ids)).with_for_update(read=True)
         async with self._database.begin() as connection:
+            return set((await connection.execute(query)).scalars()) == set(volume_ids)
+
+    async def remove(self, volume: Volume, uses: Uses) -> None:
+        """Removes a volume with all that is in it.
+
+        Args:
+            volume: Which.
+            uses: Tells whether a sandbox has it.
+
+        Raises:
+            Conflict: a sandbox has it.
+        """
+        async with self._database.begin() as connection:
+            # In this order: a sandbox is written down first, and then looks whether its volumes are there.
             await connection.execute(delete(VOLUMES).where(VOLUMES.c.id == volume.id))
+            if await uses(volume.id, connection):
+                raise Conflict(f"Sandboxes have the volume {volume.name!r} mounted; delete them first.")
         self.disk(volume.id).unlink(missing_ok=True)
 
 

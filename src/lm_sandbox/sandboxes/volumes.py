@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from lm_sandbox.config.sandboxes import SandboxSettings
-from lm_sandbox.errors import Conflict, Invalid, NoCapacity, VolumeNotFound
+from lm_sandbox.errors import Invalid, NoCapacity, VolumeNotFound
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.identity.shares import Shares
 from lm_sandbox.sandboxes.holders import Holders
@@ -74,9 +74,7 @@ class Volumes:
             Conflict: a sandbox has it mounted.
         """
         volume = await self._store.find(principal, named)
-        if await self._holders.uses_volume(volume.id):
-            raise Conflict(f"Sandboxes have the volume {volume.name!r} mounted; delete them first.")
-        await self._store.remove(volume)
+        await self._store.remove(volume, self._holders.uses_volume)
 
 
 async def resolve(
@@ -101,6 +99,16 @@ async def resolve(
             raise Invalid(f"The volume {volume.name!r} is mounted twice.", field=field)
         found.append(VolumeMount(volume.id, volume.name, mount.path, mount.read_only))
     return tuple(found)
+
+
+async def require_kept(store: VolumeStore | None, mounts: Sequence[VolumeMount]) -> None:
+    """Looks again after its volumes when a sandbox is written down: from then on nobody removes them.
+
+    Raises:
+        Invalid: one was removed meanwhile.
+    """
+    if store is not None and not await store.has_all({one.id for one in mounts}):
+        raise Invalid("A volume was deleted while the sandbox was made.", field="mounts")
 
 
 def disks(store: VolumeStore | None, mounts: Sequence[VolumeMount]) -> tuple[DiskMount, ...]:
