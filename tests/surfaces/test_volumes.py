@@ -68,13 +68,37 @@ async def test_a_volume_is_made_mounted_shared_kept_and_deleted(
     assert list((settings.data_dir / "volumes").iterdir()) == []
 
 
-async def test_volumes_are_listed_in_pages_and_by_name(client: httpx.AsyncClient) -> None:
-    made = [(await make(client, name=f"v{number}"))["id"] for number in range(3)]
+async def test_volumes_are_listed_in_pages_by_name_and_by_metadata(client: httpx.AsyncClient) -> None:
+    made = [
+        (await make(client, name=f"v{number}", metadata={"n": str(number), "of": "all"}))["id"]
+        for number in range(3)
+    ]
     first = (await client.get("/v1/volumes", params={"limit": 2})).json()
     second = (await client.get("/v1/volumes", params={"after": first["next_after"]})).json()
     assert [one["id"] for one in first["data"] + second["data"]] == made
     assert second["next_after"] is None
-    assert [one["id"] for one in (await client.get("/v1/volumes?name=v1")).json()["data"]] == made[1:2]
+    for query, found in (
+        ("name=v1", made[1:2]),
+        ("metadata=of=all", made),
+        ("metadata=of=all&metadata=n=2", made[2:]),
+        ("metadata=of=none", []),
+    ):
+        listed = (await client.get(f"/v1/volumes?{query}")).json()["data"]
+        assert [one["id"] for one in listed] == found, query
+    refused = await client.get("/v1/volumes?metadata=of")
+    assert (refused.status_code, refused.json()["field"]) == (422, "metadata")
+
+
+async def test_the_audit_tells_which_volumes_a_sandbox_got(client: httpx.AsyncClient) -> None:
+    volume = (await make(client, name="v"))["id"]
+    box = await sandbox_with(client, {"volume": "v", "path": "/data"})
+    await client.delete(box)
+    await client.delete("/v1/volumes/v")
+    told = (await client.get("/v1/audit", params={"limit": 100})).json()["data"]
+    made = [one["what"] for one in told if one["kind"] == "sandbox.made"]
+    assert [one["volumes"] for one in made] == [[volume]]
+    asked = [one["what"].get("route") for one in told if one["kind"] == "request"]
+    assert {"/v1/volumes", "/v1/volumes/{volume_id}"} <= set(asked)
 
 
 async def test_a_name_is_given_once_by_each_owner(client: httpx.AsyncClient, services: Services) -> None:

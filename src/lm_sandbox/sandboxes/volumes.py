@@ -1,6 +1,7 @@
 """Volumes for their owners: making, finding and removing them, and what a sandbox gets of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from lm_sandbox.config.sandboxes import SandboxSettings
 from lm_sandbox.errors import Invalid, NoCapacity, VolumeNotFound
@@ -11,6 +12,23 @@ from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.mounts import AskedMount, DiskMount, VolumeMount, admit_mounts
 from lm_sandbox.sandboxes.paging import page_of
 from lm_sandbox.sandboxes.volume_store import Volume, VolumeStore
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSelection:
+    """Which volumes are listed.
+
+    Attributes:
+        name: The exact name; None takes any.
+        metadata: Entries that must all be there.
+    """
+
+    name: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def takes(self, volume: Volume) -> bool:
+        """Whether a volume is one of them."""
+        return self.name in {None, volume.name} and self.metadata.items() <= volume.metadata.items()
 
 
 class Volumes:
@@ -60,11 +78,11 @@ class Volumes:
         return await self._store.find(principal, named)
 
     async def page(
-        self, principal: Principal, after: str | None, limit: int, name: str | None = None
+        self, principal: Principal, after: str | None, limit: int, selection: VolumeSelection
     ) -> tuple[list[Volume], bool]:
         """Lists the principal's volumes, oldest first, and tells whether there are more."""
         found = await self._store.all(principal)
-        return page_of([one for one in found if name in {None, one.name}], after, limit)
+        return page_of([one for one in found if selection.takes(one)], after, limit)
 
     async def delete(self, principal: Principal, named: str) -> None:
         """Removes a volume with all that is in it.
@@ -88,15 +106,15 @@ async def resolve(
     admit_mounts(asked)
     found: list[VolumeMount] = []
     for number, mount in enumerate(asked):
-        field = f"mounts.{number}.volume"
+        place = f"mounts.{number}.volume"
         if store is None:
-            raise Invalid("There are no volumes here.", field=field)
+            raise Invalid("There are no volumes here.", field=place)
         try:
             volume = await store.find(principal, mount.volume)
         except VolumeNotFound as error:
-            raise Invalid(error.message, field=field) from error
+            raise Invalid(error.message, field=place) from error
         if any(volume.id == other.id for other in found):
-            raise Invalid(f"The volume {volume.name!r} is mounted twice.", field=field)
+            raise Invalid(f"The volume {volume.name!r} is mounted twice.", field=place)
         found.append(VolumeMount(volume.id, volume.name, mount.path, mount.read_only))
     return tuple(found)
 
