@@ -155,6 +155,14 @@ async def test_what_a_volume_may_hold_is_bounded_by_the_server_and_the_owners_qu
     assert codes == [201, 201, 429]
 
 
+async def test_no_more_is_promised_than_the_disk_has(client: httpx.AsyncClient, settings: Settings) -> None:
+    volume = await make(client)
+    with (settings.data_dir / "volumes" / volume["id"]).open("r+b") as promised:
+        promised.truncate(8 << 40)
+    answer = await client.post("/v1/volumes", json=SMALL)
+    assert (answer.status_code, answer.json()["code"]) == (503, "no_capacity"), answer.text
+
+
 async def test_the_verbs_make_show_mount_and_delete(server: Server, command_env: dict[str, str]) -> None:
     def call(*words: str, status: int = 0) -> str:
         done = subprocess.run(

@@ -1,5 +1,6 @@
 """Volumes: files that outlive the sandboxes they are mounted in, each a file system in a file."""
 
+import os
 import secrets
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lm_sandbox.errors import Conflict, Unsupported, VolumeNotFound
+from lm_sandbox.errors import Conflict, NoCapacity, Unsupported, VolumeNotFound
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
 from lm_sandbox.storage.database import Database
@@ -127,8 +128,11 @@ class VolumeStore:
 
         Raises:
             Conflict: the owner has one of this name.
+            NoCapacity: the disk has no room for it, were all volumes full.
             Unsupported: this host cannot make file systems.
         """
+        if size_bytes > await anyio.to_thread.run_sync(room_for_disks, self._folder):
+            raise NoCapacity("The server's disk has no room for a volume of this size.")
         volume_id = f"{PREFIX}{secrets.token_hex(8)}"
         made = Volume(volume_id, owner, name or volume_id, size_bytes, datetime.now(UTC), dict(metadata))
         row = {name: getattr(made, name) for name in VOLUMES.c.keys()}  # noqa: SIM118 - not a dict
@@ -199,6 +203,13 @@ class VolumeStore:
 
 def _volume(row: RowMapping) -> Volume:
     return Volume(**row)
+
+
+def room_for_disks(folder: Path) -> int:
+    """Tells how many bytes are free beside those that the files there may still take; blocking."""
+    disk = os.statvfs(folder)
+    kept = [file.stat() for file in folder.iterdir()]
+    return disk.f_bavail * disk.f_frsize - sum(max(0, one.st_size - one.st_blocks * 512) for one in kept)
 
 
 def make_disk(file: Path, size_bytes: int) -> None:

@@ -59,7 +59,7 @@ class Volumes:
             Invalid: it would be larger than one may be.
             Conflict: the principal has one of this name.
             QuotaReached: the principal keeps as much as it may.
-            NoCapacity: all volumes take as much as they may.
+            NoCapacity: all volumes take as much as they may, or the disk has no room.
             Unsupported: this host cannot make file systems.
         """
         principal.require(Scope.SANDBOXES)

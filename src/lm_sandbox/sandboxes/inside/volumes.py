@@ -24,6 +24,9 @@ DEVICE_PLACE, INODE_PLACE = 0, 1
 MS_NOSUID, MS_NODEV, MS_NOATIME = 2, 4, 1024
 MNT_DETACH = 2
 TRIES = 16
+E2FSCK = ("/usr/sbin/e2fsck", "/sbin/e2fsck")
+# From this exit status on it has not mended what it found (e2fsck(8)).
+UNMENDED = 4
 
 
 def mount(libc: ctypes.CDLL, request: Message, users: int | None) -> None:
@@ -59,7 +62,11 @@ def _mount_disk(libc: ctypes.CDLL, path: str, target: str) -> None:
         # One at a time, or two would find no device and each take one.
         fcntl.flock(file, fcntl.LOCK_EX)
         # None of others is even opened: their names are not those of volumes.
-        device, name = _device_of(file, os.path.basename(path))  # noqa: PTH119
+        found = _device_of(file, os.path.basename(path))  # noqa: PTH119
+        if found is None:
+            _mend(path)
+            found = _set_up(file)
+        device, name = found
         try:
             flags = MS_NOSUID | MS_NODEV | MS_NOATIME
             mounted = libc.mount(name.encode(), target.encode(), b"ext4", flags, b"discard,errors=remount-ro")
@@ -72,8 +79,22 @@ def _mount_disk(libc: ctypes.CDLL, path: str, target: str) -> None:
         os.close(file)
 
 
-def _device_of(file: int, wanted: str) -> tuple[int, str]:
-    """Finds the loop device of a file, or sets one up; it is there for as long as it is open or mounted."""
+def _mend(path: str) -> None:
+    """Mends a file system that nobody has mounted, as far as nothing is lost by it.
+
+    One that could not write, because the host's disk was full, would be read-only ever after.
+    """
+    program = next((one for one in E2FSCK if os.access(one, os.X_OK)), None)
+    if program is None:
+        return
+    quiet = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+    pid = os.posix_spawn(program, ["e2fsck", "-p", path], {}, file_actions=quiet)
+    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) not in range(UNMENDED):
+        raise OSError(0, "volume: its file system is damaged; e2fsck on the server mends it")
+
+
+def _device_of(file: int, wanted: str) -> tuple[int, str] | None:
+    """Finds the loop device of a file; it is there for as long as it is open or mounted."""
     status = os.fstat(file)
     for name in sorted(os.listdir("/sys/block")):  # noqa: PTH208
         if name.startswith("loop") and _told_file(name) == wanted:
@@ -82,7 +103,7 @@ def _device_of(file: int, wanted: str) -> tuple[int, str]:
                 if _is_of(device, status):
                     return device, f"/dev/{name}"
                 os.close(device)
-    return _set_up(file)
+    return None
 
 
 def _told_file(name: str) -> str:
