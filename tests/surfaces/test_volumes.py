@@ -44,6 +44,7 @@ async def test_a_volume_is_made_mounted_shared_kept_and_deleted(
         16 << 20,
         {"for": "tests"},
     )
+    assert volume["enforced"] == "16 MiB (the size of its ext4 file system)"
     writer = await sandbox_with(client, {"volume": "models", "path": "/data"})
     reader = await sandbox_with(client, {"volume": volume["id"], "path": "/mnt/in", "read_only": True})
     assert await shell(client, writer, "echo kept > /data/a && ls /data") == "a\n"

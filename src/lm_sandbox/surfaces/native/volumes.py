@@ -36,6 +36,7 @@ class VolumeOut(BaseModel):
     id: str
     name: str
     size_bytes: int = Field(description="what it can hold, a little of it for its own tables")
+    enforced: str = Field(description="what holds it to that")
     created_at: datetime
     metadata: dict[str, str]
 
@@ -46,6 +47,7 @@ class VolumeOut(BaseModel):
             id=volume.id,
             name=volume.name,
             size_bytes=volume.size_bytes,
+            enforced=volume.enforced,
             created_at=volume.created_at,
             metadata=dict(volume.metadata),
         )
