@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lm_sandbox.errors import Unsupported
+from lm_sandbox.errors import Invalid, Unsupported
 from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo
 from lm_sandbox.sandboxes.drivers.docker.attachments import (
@@ -21,7 +21,10 @@ from tests.conformance.conftest import SMALL
 from tests.drivers import build
 
 ONE = SandboxId("sb_one")
-CONFIG = {"Image": "i", "HostConfig": {"ReadonlyRootfs": True}}
+CONFIG = {
+    "Image": "i",
+    "HostConfig": {"ReadonlyRootfs": True, "Tmpfs": {"/b": "x", "/srv": "x", "/c/d": "x"}},
+}
 LINE = "168 151 7:3 / /da\\040ta rw,nosuid,nodev,noatime master:4 - ext4 /dev/loop3 rw,discard"
 
 
@@ -40,7 +43,15 @@ def test_the_engine_mounts_the_device_without_any_right_and_only_there() -> None
     assert {"nosuid", "nodev"} <= set(options["o"].split(","))
     assert "Source" not in first, "one with a name would stay when its container is removed"
     assert read_only_paths([volume(), volume("/b", read_only=True)]) == ["/b"]
+    assert set(made["HostConfig"]["Tmpfs"]) == {"/srv", "/c/d"}
     assert with_volumes(CONFIG, []) is CONFIG
+
+
+def test_nothing_is_mounted_in_what_another_sandbox_may_change_meanwhile() -> None:
+    with pytest.raises(Invalid, match="/c/d") as refused:
+        with_volumes(CONFIG, [volume("/c")])
+    assert refused.value.field == "mounts"
+    with_volumes(CONFIG, [volume("/srv/below"), volume("/c/d/e"), volume("/c/dd")])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from lm_sandbox.sandboxes.user import User
 from lm_sandbox.sandboxes.volume_store import make_disk
 from tests.conformance.conftest import Run, runner
 from tests.conftest import eventually
-from tests.sandboxes.imaged import ROOMY, driver_with_images, needs_images
+from tests.sandboxes.imaged import ROOMY, driver_with_images, make_root, needs_images
 
 pytestmark = [pytest.mark.anyio, needs_images]
 ONE, OTHER = SandboxId("sb_one"), SandboxId("sb_other")
@@ -270,3 +270,19 @@ async def test_a_volume_that_was_left_with_small_errors_is_mended(sandboxes: San
     assert await text(await sandboxes.make(ONE), "echo on > /data/a; cat /data/a") == "on\n"
     told = await anyio.run_process(["dumpe2fs", "-h", str(disk)])
     assert b"clean with errors" not in told.stdout
+
+
+async def test_links_of_an_image_where_a_volume_is_to_be_are_not_followed(tmp_path: Path, disk: Path) -> None:
+    root = make_root(tmp_path / "root")
+    (root / "data").symlink_to("/workspace")
+    (root / "mnt").symlink_to("etc")
+    async with driver_with_images(tmp_path, {"linked": root}) as driver:
+        for path in ("/data", "/mnt/deep/er"):
+            mounts = (DiskMount(disk, path, read_only=False),)
+            await driver.create(ONE, SandboxSpec(limits=ROOMY, image="linked", mounts=mounts))
+            run = runner(driver, ONE)
+            script = f"echo x > {path}/a; ls /workspace /etc; echo ---; cat /proc/self/mountinfo"
+            listed, _, mounted = (await run(("/bin/sh", "-c", script))).stdout.decode().partition("---")
+            assert not {"a", "deep"} & set(listed.split())
+            assert [line.split()[4] for line in mounted.splitlines() if "ext4 /dev/loop" in line] == [path]
+            await driver.destroy(ONE)

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from lm_sandbox.errors import Unsupported
+from lm_sandbox.errors import Invalid, Unsupported
 from lm_sandbox.sandboxes.drivers.docker.answers import EngineInfo
 from lm_sandbox.sandboxes.inside.loops import open_device
 from lm_sandbox.sandboxes.mounts import DiskMount
@@ -80,9 +80,14 @@ def with_volumes(config: Mapping[str, Any], volumes: Sequence[Attached]) -> Mapp
     Args:
         config: The body of `POST /containers/create`.
         volumes: What is mounted in it.
+
+    Raises:
+        Invalid: something of the image's would be mounted in a volume.
     """
     if not volumes:
         return config
+    host = config["HostConfig"]
+    tmpfs = {place: options for place, options in host["Tmpfs"].items() if not _covers(volumes, place)}
     mounts = [
         {
             "Type": "volume",
@@ -100,7 +105,21 @@ def with_volumes(config: Mapping[str, Any], volumes: Sequence[Attached]) -> Mapp
         }
         for one in volumes
     ]
-    return {**config, "HostConfig": {**config["HostConfig"], "Mounts": mounts}}
+    return {**config, "HostConfig": {**host, "Tmpfs": tmpfs, "Mounts": mounts}}
+
+
+def _covers(volumes: Sequence[Attached], place: str) -> bool:
+    """Tells whether a volume takes the place of an image's own, which may not be in a volume.
+
+    Another sandbox could put a link there while the runtime mounts, as in CVE-2021-30465.
+    """
+    for one in volumes:
+        if place.startswith(f"{one.mount.path}/"):
+            raise Invalid(
+                f"The image has a volume of its own at {place}, in {one.mount.path}; mount yours elsewhere.",
+                field="mounts",
+            )
+    return any(place == one.mount.path for one in volumes)
 
 
 def read_only_paths(volumes: Sequence[Attached]) -> list[str]:
