@@ -98,6 +98,12 @@ async def files(driver: SandboxDriver, run: Run) -> SandboxFiles:
     return driver.files(BOX)
 
 
+def devices_of(disk: Path) -> list[str]:
+    """Lists the loop devices of a volume."""
+    found = Path("/sys/block").glob("loop*/loop/backing_file")
+    return [file.parts[3] for file in found if disk.name in file.read_text()]
+
+
 def runner(driver: SandboxDriver, sandbox: SandboxId) -> Run:
     async def run_one(
         command: str | tuple[str, ...],

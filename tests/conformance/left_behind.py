@@ -6,7 +6,7 @@ usage: python -m tests.conformance.left_behind DRIVER FOLDER ENGINE SECONDS SCEN
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -14,6 +14,7 @@ import anyio
 from lm_sandbox.sandboxes.driver import RunState, SandboxDriver, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.inside.scroll_back import Recording
 from lm_sandbox.sandboxes.limits import MIB, Limits
+from lm_sandbox.sandboxes.mounts import DiskMount
 from lm_sandbox.sandboxes.process import CommandSpec
 from lm_sandbox.sandboxes.terminal import TerminalSpec
 from tests.drivers import driver_of
@@ -24,6 +25,8 @@ SPEC = SandboxSpec(
 )
 SCROLL_BACK_BYTES = 64 * 1024
 SHOWN = "term"
+# In the folder of the server: what its sandbox has mounted, where it is there.
+VOLUME = "vol_left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +94,26 @@ async def terminal(driver: SandboxDriver, marks: Marks) -> None:
     await opened.input.send(b"word\n")
 
 
+async def mounted(driver: SandboxDriver, marks: Marks) -> None:
+    del marks
+    await ended(driver, "echo kept > /data/a")
+
+
 SCENES: dict[str, Callable[[SandboxDriver, Marks], Awaitable[None]]] = {
     "commands": commands,
     "paused": paused,
     "terminal": terminal,
+    "mounted": mounted,
 }
 
 
 async def main(*arguments: str) -> None:
     name, folder, engine, seconds, scene, mark = arguments
     driver = driver_of(name, Path(folder), Path(engine) if engine else None, float(seconds))
+    disk = Path(folder) / VOLUME
+    mounts = (DiskMount(disk, "/data", read_only=False),) if disk.exists() else ()
     async with driver:
-        await driver.create(BOX, SPEC)
+        await driver.create(BOX, replace(SPEC, mounts=mounts))
         await SCENES[scene](driver, Marks(int(mark)))
         os.write(1, b"ready\n")
         await anyio.sleep_forever()

@@ -10,11 +10,12 @@ import pytest
 
 from lm_sandbox.sandboxes.driver import Adopted, RunState, SandboxDriver
 from lm_sandbox.sandboxes.inside.scroll_back import Recording
-from lm_sandbox.sandboxes.limits import Limit
+from lm_sandbox.sandboxes.limits import MIB, Limit
 from lm_sandbox.sandboxes.process import Exit, OutputStream, Process
 from lm_sandbox.sandboxes.terminal import TerminalSize
-from tests.conformance.conftest import DRIVERS, ENTERED, runner
-from tests.conformance.left_behind import BOX, SHOWN, Marks
+from lm_sandbox.sandboxes.volume_store import make_disk
+from tests.conformance.conftest import DRIVERS, ENTERED, devices_of, runner
+from tests.conformance.left_behind import BOX, SHOWN, VOLUME, Marks
 from tests.conftest import eventually
 from tests.drivers import RUNTIMES, driver_of
 from tests.processes import pids_with
@@ -163,6 +164,26 @@ async def test_what_was_paused_stays_paused(killed: Killed) -> None:
         assert await counter.receive()
         await left.processes["counter"].kill()
         await left.processes["counter"].aclose()
+
+
+async def test_volumes_are_there_as_before(killed_and_entered: Killed, tmp_path: Path) -> None:
+    make_disk(disk := tmp_path / VOLUME, 16 * MIB)
+    killed_and_entered.leave("mounted")
+    async with killed_and_entered.follow() as driver:
+        await only(driver)
+        run = runner(driver, BOX)
+        assert (await run("cat /data/a; echo more > /data/a; cat /data/a")).stdout == b"kept\nmore\n"
+        assert len(devices_of(disk)) == 1
+        await driver.destroy(BOX)
+        await eventually(lambda: devices_of(disk) == [])
+
+
+async def test_without_another_server_no_volume_stays_mounted(
+    killed_and_entered: Killed, tmp_path: Path
+) -> None:
+    make_disk(disk := tmp_path / VOLUME, 16 * MIB)
+    killed_and_entered.leave("mounted", recovery_s=0.5)
+    await eventually(lambda: devices_of(disk) == [])
 
 
 async def test_without_another_server_everything_ends(killed: Killed) -> None:

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 from lm_sandbox.config.sandboxes import DockerSettings
-from lm_sandbox.errors import Unsupported
-from lm_sandbox.sandboxes.driver import SandboxSpec
+from lm_sandbox.errors import DriverUnavailable, Invalid, Unsupported
+from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.driver import DockerDriver
+from lm_sandbox.sandboxes.limits import MIB
+from lm_sandbox.sandboxes.mounts import DiskMount
 from lm_sandbox.sandboxes.verification.verify import verification
-from tests.conformance.conftest import BOX, SMALL, runner
+from lm_sandbox.sandboxes.volume_store import make_disk
+from tests.conformance.conftest import BOX, SMALL, devices_of, runner
+from tests.conftest import eventually
 from tests.docker_engine import IMAGE, client
 
 pytestmark = pytest.mark.anyio
@@ -89,3 +93,34 @@ async def test_an_image_in_which_nothing_could_be_tried_is_told(docker_engine: P
         async with verification(driver) as (sandbox, _):
             with pytest.raises(Unsupported, match="python3, which the image lacks"):
                 await sandbox.require_language()
+
+
+@pytest.mark.parametrize("target", ["/workspace", "/etc", "/proc/1/root", "/nowhere"])
+async def test_a_link_of_an_image_where_a_volume_is_to_be_gets_nobody_anything(
+    docker_engine: Path, tmp_path: Path, target: str
+) -> None:
+    make_disk(disk := tmp_path / "vol_linked", 16 * MIB)
+    image = built(docker_engine, "linked-data", f"RUN ln -s {target} /data")
+    mounts = (DiskMount(disk, "/data", read_only=False),)
+    async with DockerDriver(DockerSettings(socket=docker_engine), tmp_path / "docker") as driver:
+        with pytest.raises((Unsupported, DriverUnavailable)):
+            await driver.create(BOX, SandboxSpec(limits=SMALL.limits, image=image, mounts=mounts))
+    await eventually(lambda: devices_of(disk) == [])
+    assert str(disk) not in Path("/proc/self/mountinfo").read_text()
+
+
+async def test_a_volume_takes_the_place_of_one_that_the_image_declares(
+    docker_engine: Path, tmp_path: Path
+) -> None:
+    make_disk(disk := tmp_path / "vol_declared", 16 * MIB)
+    image = built(docker_engine, "declares-data", "RUN mkdir -p /data/in", 'VOLUME ["/data", "/srv/a/b"]')
+    async with DockerDriver(DockerSettings(socket=docker_engine), tmp_path / "docker") as driver:
+        mounts = (DiskMount(disk, "/data", read_only=False),)
+        await driver.create(BOX, SandboxSpec(limits=SMALL.limits, image=image, mounts=mounts))
+        told = await runner(driver, BOX)("echo kept > /data/a; ls /data; df --output=fstype /data | tail -1")
+        assert told.stdout.split() == [b"a", b"lost+found", b"ext4"]
+        within = (DiskMount(disk, "/srv/a", read_only=False),)
+        with pytest.raises(Invalid, match="/srv/a/b"):
+            await driver.create(
+                SandboxId("sb_other"), SandboxSpec(limits=SMALL.limits, image=image, mounts=within)
+            )

@@ -44,6 +44,7 @@ async def test_a_volume_is_made_mounted_shared_kept_and_deleted(
         16 << 20,
         {"for": "tests"},
     )
+    assert volume["enforced"] == "16 MiB (the size of its ext4 file system)"
     writer = await sandbox_with(client, {"volume": "models", "path": "/data"})
     reader = await sandbox_with(client, {"volume": volume["id"], "path": "/mnt/in", "read_only": True})
     assert await shell(client, writer, "echo kept > /data/a && ls /data") == "a\n"
@@ -68,13 +69,37 @@ async def test_a_volume_is_made_mounted_shared_kept_and_deleted(
     assert list((settings.data_dir / "volumes").iterdir()) == []
 
 
-async def test_volumes_are_listed_in_pages_and_by_name(client: httpx.AsyncClient) -> None:
-    made = [(await make(client, name=f"v{number}"))["id"] for number in range(3)]
+async def test_volumes_are_listed_in_pages_by_name_and_by_metadata(client: httpx.AsyncClient) -> None:
+    made = [
+        (await make(client, name=f"v{number}", metadata={"n": str(number), "of": "all"}))["id"]
+        for number in range(3)
+    ]
     first = (await client.get("/v1/volumes", params={"limit": 2})).json()
     second = (await client.get("/v1/volumes", params={"after": first["next_after"]})).json()
     assert [one["id"] for one in first["data"] + second["data"]] == made
     assert second["next_after"] is None
-    assert [one["id"] for one in (await client.get("/v1/volumes?name=v1")).json()["data"]] == made[1:2]
+    for query, found in (
+        ("name=v1", made[1:2]),
+        ("metadata=of=all", made),
+        ("metadata=of=all&metadata=n=2", made[2:]),
+        ("metadata=of=none", []),
+    ):
+        listed = (await client.get(f"/v1/volumes?{query}")).json()["data"]
+        assert [one["id"] for one in listed] == found, query
+    refused = await client.get("/v1/volumes?metadata=of")
+    assert (refused.status_code, refused.json()["field"]) == (422, "metadata")
+
+
+async def test_the_audit_tells_which_volumes_a_sandbox_got(client: httpx.AsyncClient) -> None:
+    volume = (await make(client, name="v"))["id"]
+    box = await sandbox_with(client, {"volume": "v", "path": "/data"})
+    await client.delete(box)
+    await client.delete("/v1/volumes/v")
+    told = (await client.get("/v1/audit", params={"limit": 100})).json()["data"]
+    made = [one["what"] for one in told if one["kind"] == "sandbox.made"]
+    assert [one["volumes"] for one in made] == [[volume]]
+    asked = [one["what"].get("route") for one in told if one["kind"] == "request"]
+    assert {"/v1/volumes", "/v1/volumes/{volume_id}"} <= set(asked)
 
 
 async def test_a_name_is_given_once_by_each_owner(client: httpx.AsyncClient, services: Services) -> None:
@@ -129,6 +154,14 @@ async def test_what_a_volume_may_hold_is_bounded_by_the_server_and_the_owners_qu
     theirs = {"Authorization": f"Bearer {token}"}
     codes = [(await client.post("/v1/volumes", json=SMALL, headers=theirs)).status_code for _ in range(3)]
     assert codes == [201, 201, 429]
+
+
+async def test_no_more_is_promised_than_the_disk_has(client: httpx.AsyncClient, settings: Settings) -> None:
+    volume = await make(client)
+    with (settings.data_dir / "volumes" / volume["id"]).open("r+b") as promised:
+        promised.truncate(8 << 40)
+    answer = await client.post("/v1/volumes", json=SMALL)
+    assert (answer.status_code, answer.json()["code"]) == (503, "no_capacity"), answer.text
 
 
 async def test_the_verbs_make_show_mount_and_delete(server: Server, command_env: dict[str, str]) -> None:

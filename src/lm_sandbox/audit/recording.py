@@ -77,8 +77,9 @@ def entry_of(happening: Happening) -> Entry | None:  # noqa: PLR0911, C901 - one
         case EgressNoted():
             return _egress(happening)
         case SandboxMade():
-            made = {"sandbox": happening.sandbox, "driver": happening.driver}
-            return _entry(happening, "sandbox.made", happening.outcome, made, happening.duration_ms)
+            return _entry(
+                happening, "sandbox.made", happening.outcome, _made(happening), happening.duration_ms
+            )
         case SandboxGone():
             gone = {"sandbox": happening.sandbox, "reason": happening.reason}
             return _entry(happening, "sandbox.gone", "ok", gone)
@@ -137,6 +138,10 @@ def _kind_of(ended: RequestEnded) -> str:
     if ended.status == FORBIDDEN:
         return "scope.refused"
     return "admin" if ended.changes_the_server else "request"
+
+
+def _made(made: SandboxMade) -> dict[str, JsonValue]:
+    return {"sandbox": made.sandbox, "driver": made.driver, "volumes": [*made.volumes]}
 
 
 def _started(started: CommandStarted) -> dict[str, JsonValue]:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import anyio
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lm_sandbox.errors import LmSandboxError
 from lm_sandbox.identity.principals import Principal
@@ -103,12 +104,10 @@ class Holders:
             return True
         return any(record.image == name for record in await self._records.all())
 
-    async def uses_volume(self, volume_id: str) -> bool:
-        """Whether anybody's sandbox has a volume mounted."""
+    async def uses_volume(self, volume_id: str, connection: AsyncConnection) -> bool:
+        """Whether anybody's sandbox has a volume mounted, as a transaction sees it."""
         own = (mount.id for sandbox in self._registry for mount in sandbox.mounts)
-        if volume_id in own:
-            return True
-        return any(mount.id == volume_id for record in await self._records.all() for mount in record.mounts)
+        return volume_id in own or await self._records.mounts_volume(volume_id, connection)
 
     async def take_over(self) -> None:
         """Takes over from the processes that have died; others wait meanwhile, and then find nothing left.

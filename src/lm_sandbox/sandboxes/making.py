@@ -16,7 +16,7 @@ from lm_sandbox.sandboxes.sandbox_store import SandboxRecord
 from lm_sandbox.sandboxes.secrets import check_secrets
 from lm_sandbox.sandboxes.snapshot_store import SnapshotStore
 from lm_sandbox.sandboxes.volume_store import VolumeStore
-from lm_sandbox.sandboxes.volumes import disks, resolve
+from lm_sandbox.sandboxes.volumes import disks, require_kept, resolve
 
 
 class Making:
@@ -59,6 +59,7 @@ class Making:
                 await set_egress(fleet.networks, principal, sandbox, new.egress)
                 sandbox.state = SandboxState.RUNNING
                 await fleet.records.add(SandboxRecord.of(sandbox))
+                await require_kept(self._volumes, mounts)
             except BaseException:
                 fleet.registry.forget(sandbox)
                 with anyio.CancelScope(shield=True):

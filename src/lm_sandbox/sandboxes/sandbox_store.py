@@ -19,6 +19,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lm_sandbox.errors import Conflict
 from lm_sandbox.sandboxes.driver import Enforced
@@ -192,6 +193,13 @@ class SandboxStore:
         if row is None:
             return None
         return (row.server if row.deleted_at is None else None), row.owner
+
+    async def mounts_volume(self, volume_id: str, connection: AsyncConnection) -> bool:
+        """Tells whether a sandbox has a volume, as a transaction sees it."""
+        query = select(SANDBOXES.c.record).where(ALIVE, SANDBOXES.c.record.contains(volume_id))
+        found = (await connection.execute(query)).scalars().all()
+        records = map(SandboxRecord.model_validate_json, found)
+        return any(mount.id == volume_id for record in records for mount in record.mounts)
 
     async def _enter(self, query: Executable, name: str) -> None:
         try:

@@ -1,9 +1,12 @@
 """Volumes: files that outlive the sandboxes they are mounted in, each a file system in a file."""
 
+import logging
+import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,15 +28,22 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lm_sandbox.errors import Conflict, Unsupported, VolumeNotFound
+from lm_sandbox.errors import Conflict, NoCapacity, Unsupported, VolumeNotFound
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.sandboxes.inside.layout import SANDBOX_UID
+from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.storage.database import Database
 from lm_sandbox.storage.schema import METADATA, Moment
 
+LOG = logging.getLogger(__name__)
 PREFIX = "vol_"
+# Of the file of a volume that is just being made, or being removed.
+PART = ".part"
 MKFS = "mkfs.ext4"
+# Tells whether a volume is mounted, as a transaction sees it.
+Uses = Callable[[str, AsyncConnection], Awaitable[bool]]
 # Nothing is kept back for root, and the tables are written when they are needed.
 MKFS_OPTIONS = (
     "-q",
@@ -76,6 +86,11 @@ class Volume:
     created_at: datetime
     metadata: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def enforced(self) -> str:
+        """What holds it to its size, wherever it can be mounted at all."""
+        return f"{self.size_bytes / MIB:g} MiB (the size of its ext4 file system)"
+
 
 class VolumeStore:
     """Keeps volumes: their rows in the database, each one's file system in a file.
@@ -92,7 +107,10 @@ class VolumeStore:
         self._alone = alone
 
     async def __aenter__(self) -> Self:
-        """Removes the files that a killed server left half made, or half removed."""
+        """Ends what a killed server has left half made, or half removed.
+
+        Whole files stay, whatever the database says: it may be another one than theirs.
+        """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # In this order: what another process makes meanwhile is not among them.
         files = list(self._folder.iterdir())
@@ -101,7 +119,12 @@ class VolumeStore:
         async with self._database.begin() as connection:
             known = set((await connection.execute(select(VOLUMES.c.id))).scalars())
         for file in files:
-            if file.name not in known:
+            volume_id = file.name.removesuffix(PART)
+            if volume_id == file.name and volume_id not in known:
+                LOG.warning("no volume has the file %s; it is left as it is", file)
+            elif volume_id != file.name and volume_id in known:
+                file.replace(self.disk(volume_id))
+            elif volume_id != file.name:
                 file.unlink(missing_ok=True)
         return self
 
@@ -119,24 +142,31 @@ class VolumeStore:
         """Returns the file with a volume's file system."""
         return self._folder / volume_id
 
+    def _part(self, volume_id: str) -> Path:
+        return self._folder / f"{volume_id}{PART}"
+
     async def add(self, owner: str, name: str | None, size_bytes: int, metadata: Mapping[str, str]) -> Volume:
         """Makes an empty volume.
 
         Raises:
             Conflict: the owner has one of this name.
+            NoCapacity: the disk has no room for it, were all volumes full.
             Unsupported: this host cannot make file systems.
         """
+        if size_bytes > await anyio.to_thread.run_sync(room_for_disks, self._folder):
+            raise NoCapacity("The server's disk has no room for a volume of this size.")
         volume_id = f"{PREFIX}{secrets.token_hex(8)}"
         made = Volume(volume_id, owner, name or volume_id, size_bytes, datetime.now(UTC), dict(metadata))
         row = {name: getattr(made, name) for name in VOLUMES.c.keys()}  # noqa: SIM118 - not a dict
         # Whoever asked for it may go away meanwhile; neither comes about without the other.
         with anyio.CancelScope(shield=True):
             try:
-                await anyio.to_thread.run_sync(make_disk, self.disk(made.id), size_bytes)
+                await anyio.to_thread.run_sync(make_disk, self._part(made.id), size_bytes)
                 async with self._database.begin() as connection:
                     await connection.execute(insert(VOLUMES).values(**row))
+                self._part(made.id).rename(self.disk(made.id))
             except BaseException as error:
-                self.disk(made.id).unlink(missing_ok=True)
+                self._part(made.id).unlink(missing_ok=True)
                 if isinstance(error, IntegrityError):
                     raise Conflict(f"You have a volume named {made.name!r} already.") from error
                 raise
@@ -168,15 +198,53 @@ class VolumeStore:
             rows = (await connection.execute(query)).mappings().all()
         return [_volume(row) for row in rows if principal.owns(row["owner"])]
 
-    async def remove(self, volume: Volume) -> None:
-        """Removes a volume with all that is in it."""
+    async def has_all(self, volume_ids: Collection[str]) -> bool:
+        """Tells whether none of some volumes was removed; one that is just being removed is waited for."""
+        if not volume_ids:
+            return True
+        query = select(VOLUMES.c.id).where(VOLUMES.c.id.in_(volume_ids)).with_for_update(read=True)
         async with self._database.begin() as connection:
+            return set((await connection.execute(query)).scalars()) == set(volume_ids)
+
+    async def remove(self, volume: Volume, uses: Uses) -> None:
+        """Removes a volume with all that is in it.
+
+        Args:
+            volume: Which.
+            uses: Tells whether a sandbox has it.
+
+        Raises:
+            Conflict: a sandbox has it.
+        """
+        disk, part = self.disk(volume.id), self._part(volume.id)
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._forget(volume, uses)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    part.rename(disk)
+                raise
+            part.unlink(missing_ok=True)
+
+    async def _forget(self, volume: Volume, uses: Uses) -> None:
+        async with self._database.begin() as connection:
+            # In this order: a sandbox is written down first, and then looks whether its volumes are there.
             await connection.execute(delete(VOLUMES).where(VOLUMES.c.id == volume.id))
-        self.disk(volume.id).unlink(missing_ok=True)
+            if await uses(volume.id, connection):
+                raise Conflict(f"Sandboxes have the volume {volume.name!r} mounted; delete them first.")
+            with suppress(FileNotFoundError):
+                self.disk(volume.id).rename(self._part(volume.id))
 
 
 def _volume(row: RowMapping) -> Volume:
     return Volume(**row)
+
+
+def room_for_disks(folder: Path) -> int:
+    """Tells how many bytes are free beside those that the files there may still take; blocking."""
+    disk = os.statvfs(folder)
+    kept = [file.stat() for file in folder.iterdir()]
+    return disk.f_bavail * disk.f_frsize - sum(max(0, one.st_size - one.st_blocks * 512) for one in kept)
 
 
 def make_disk(file: Path, size_bytes: int) -> None:

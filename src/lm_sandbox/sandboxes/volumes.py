@@ -1,9 +1,10 @@
 """Volumes for their owners: making, finding and removing them, and what a sandbox gets of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from lm_sandbox.config.sandboxes import SandboxSettings
-from lm_sandbox.errors import Conflict, Invalid, NoCapacity, VolumeNotFound
+from lm_sandbox.errors import Invalid, NoCapacity, VolumeNotFound
 from lm_sandbox.identity.principals import Principal, Scope
 from lm_sandbox.identity.shares import Shares
 from lm_sandbox.sandboxes.holders import Holders
@@ -11,6 +12,23 @@ from lm_sandbox.sandboxes.limits import MIB
 from lm_sandbox.sandboxes.mounts import AskedMount, DiskMount, VolumeMount, admit_mounts
 from lm_sandbox.sandboxes.paging import page_of
 from lm_sandbox.sandboxes.volume_store import Volume, VolumeStore
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSelection:
+    """Which volumes are listed.
+
+    Attributes:
+        name: The exact name; None takes any.
+        metadata: Entries that must all be there.
+    """
+
+    name: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def takes(self, volume: Volume) -> bool:
+        """Whether a volume is one of them."""
+        return self.name in {None, volume.name} and self.metadata.items() <= volume.metadata.items()
 
 
 class Volumes:
@@ -41,7 +59,7 @@ class Volumes:
             Invalid: it would be larger than one may be.
             Conflict: the principal has one of this name.
             QuotaReached: the principal keeps as much as it may.
-            NoCapacity: all volumes take as much as they may.
+            NoCapacity: all volumes take as much as they may, or the disk has no room.
             Unsupported: this host cannot make file systems.
         """
         principal.require(Scope.SANDBOXES)
@@ -60,11 +78,11 @@ class Volumes:
         return await self._store.find(principal, named)
 
     async def page(
-        self, principal: Principal, after: str | None, limit: int, name: str | None = None
+        self, principal: Principal, after: str | None, limit: int, selection: VolumeSelection
     ) -> tuple[list[Volume], bool]:
         """Lists the principal's volumes, oldest first, and tells whether there are more."""
         found = await self._store.all(principal)
-        return page_of([one for one in found if name in {None, one.name}], after, limit)
+        return page_of([one for one in found if selection.takes(one)], after, limit)
 
     async def delete(self, principal: Principal, named: str) -> None:
         """Removes a volume with all that is in it.
@@ -74,9 +92,7 @@ class Volumes:
             Conflict: a sandbox has it mounted.
         """
         volume = await self._store.find(principal, named)
-        if await self._holders.uses_volume(volume.id):
-            raise Conflict(f"Sandboxes have the volume {volume.name!r} mounted; delete them first.")
-        await self._store.remove(volume)
+        await self._store.remove(volume, self._holders.uses_volume)
 
 
 async def resolve(
@@ -90,17 +106,27 @@ async def resolve(
     admit_mounts(asked)
     found: list[VolumeMount] = []
     for number, mount in enumerate(asked):
-        field = f"mounts.{number}.volume"
+        place = f"mounts.{number}.volume"
         if store is None:
-            raise Invalid("There are no volumes here.", field=field)
+            raise Invalid("There are no volumes here.", field=place)
         try:
             volume = await store.find(principal, mount.volume)
         except VolumeNotFound as error:
-            raise Invalid(error.message, field=field) from error
+            raise Invalid(error.message, field=place) from error
         if any(volume.id == other.id for other in found):
-            raise Invalid(f"The volume {volume.name!r} is mounted twice.", field=field)
+            raise Invalid(f"The volume {volume.name!r} is mounted twice.", field=place)
         found.append(VolumeMount(volume.id, volume.name, mount.path, mount.read_only))
     return tuple(found)
+
+
+async def require_kept(store: VolumeStore | None, mounts: Sequence[VolumeMount]) -> None:
+    """Looks again after its volumes when a sandbox is written down: from then on nobody removes them.
+
+    Raises:
+        Invalid: one was removed meanwhile.
+    """
+    if store is not None and not await store.has_all({one.id for one in mounts}):
+        raise Invalid("A volume was deleted while the sandbox was made.", field="mounts")
 
 
 def disks(store: VolumeStore | None, mounts: Sequence[VolumeMount]) -> tuple[DiskMount, ...]:

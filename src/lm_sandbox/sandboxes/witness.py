@@ -63,6 +63,7 @@ class Witness:
                     driver=self._driver,
                     outcome=outcome,
                     duration_ms=_since(started),
+                    volumes=tuple(mount.id for mount in sandbox.mounts),
                 )
             )
 

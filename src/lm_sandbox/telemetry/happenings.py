@@ -96,12 +96,17 @@ class RequestEnded(Happening):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxMade(Happening):
-    """A sandbox was asked for; `outcome` is `ok` or the code of the error."""
+    """A sandbox was asked for; `outcome` is `ok` or the code of the error.
+
+    Attributes:
+        volumes: The ids of the volumes that it has.
+    """
 
     sandbox: str
     driver: str
     outcome: str
     duration_ms: float
+    volumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

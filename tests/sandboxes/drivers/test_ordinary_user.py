@@ -18,6 +18,7 @@ from lm_sandbox.errors import Unsupported
 from lm_sandbox.sandboxes.commands import CommandRequest, run_command
 from lm_sandbox.sandboxes.driver import RunState, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.limits import Limits
+from lm_sandbox.sandboxes.mounts import DiskMount
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
 from lm_sandbox.sandboxes.inside.launch import Recovery
 from lm_sandbox.sandboxes.terminal import TerminalSpec
@@ -73,7 +74,8 @@ async def main():
         await driver.set_state(BOX, RunState.STOPPED)
         await driver.set_state(BOX, RunState.RUNNING)
         report["kept"] = (await run("cat a")).stdout.decode()
-        for name, work in (("pause", driver.set_state(BOX, RunState.PAUSED)), ("save", driver.save(BOX, Path("x")))):
+        mounted = SandboxSpec(mounts=(DiskMount(Path("vol_x"), "/data", False),))
+        for name, work in (("volume", driver.create(SandboxId("sb_more"), mounted)), ("pause", driver.set_state(BOX, RunState.PAUSED)), ("save", driver.save(BOX, Path("x")))):
             try:
                 await work
             except Unsupported:
@@ -122,6 +124,6 @@ def test_an_ordinary_user_gets_the_same_isolation(importable: Path) -> None:
     assert (report["exit"], report["killed"], report["left_there"]) == (3, 9, "0\n")
     assert report["disk"] == ["disk"]
     assert report["kept"] == "kept\n"
-    assert (report["pause"], report["save"]) == ("unsupported", "unsupported")
+    assert [report[name] for name in ("volume", "pause", "save")] == ["unsupported"] * 3
     assert "rlimit" in report["limits"]["memory"]
     assert lm_sandbox.__version__

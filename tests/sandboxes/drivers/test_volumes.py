@@ -1,7 +1,7 @@
 """Volumes in sandboxes, real ones: what sandboxes share by them, what holds, and what is left."""
 
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import anyio
@@ -17,7 +17,7 @@ from lm_sandbox.sandboxes.user import User
 from lm_sandbox.sandboxes.volume_store import make_disk
 from tests.conformance.conftest import Run, runner
 from tests.conftest import eventually
-from tests.sandboxes.imaged import ROOMY, driver_with_images, needs_images
+from tests.sandboxes.imaged import ROOMY, driver_with_images, make_root, needs_images
 
 pytestmark = [pytest.mark.anyio, needs_images]
 ONE, OTHER = SandboxId("sb_one"), SandboxId("sb_other")
@@ -232,3 +232,57 @@ async def test_a_volume_whose_file_is_gone_or_broken_is_refused_and_nothing_is_l
     await driver.create(ONE, SandboxSpec(limits=ROOMY))
     assert await text(runner(driver, ONE), "echo on") == "on\n"
     assert disk.name not in all_devices()
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[Path]:
+    """A disk of the host that has less room than a volume on it."""
+    place = tmp_path / "narrow"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", place], check=True)
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+async def test_a_volume_that_met_a_full_disk_is_refused_until_it_is_mended(
+    driver: BubblewrapDriver, narrow: Path
+) -> None:
+    disk = narrow / "vol_on_a_full_disk"
+    make_disk(disk, SIZE)
+    sandboxes = Sandboxes(driver, disk)
+    run = await sandboxes.make(ONE)
+    assert "No space left" in await text(run, "head -c 20M /dev/zero > /data/a; sync /data/a")
+    await run("for i in {1..2000}; do mkdir /data/$i; done; sync")
+    assert "Read-only file system" in await text(run, "echo x > /data/b")
+    await driver.destroy(ONE)
+    await eventually(lambda: devices_of(disk) == [])
+    await anyio.run_process(["mount", "-o", "remount,size=64m", str(narrow)])
+    with pytest.raises(Unsupported, match="its file system is damaged"):
+        await sandboxes.make(ONE)
+    await anyio.run_process(["e2fsck", "-fy", str(disk)], check=False)
+    assert await text(await sandboxes.make(ONE), "echo on > /data/b; cat /data/b") == "on\n"
+    await driver.destroy(ONE)
+    await eventually(lambda: devices_of(disk) == [])
+
+
+async def test_a_volume_that_was_left_with_small_errors_is_mended(sandboxes: Sandboxes, disk: Path) -> None:
+    await anyio.run_process(["debugfs", "-w", "-R", "set_super_value state 2", str(disk)])
+    assert await text(await sandboxes.make(ONE), "echo on > /data/a; cat /data/a") == "on\n"
+    told = await anyio.run_process(["dumpe2fs", "-h", str(disk)])
+    assert b"clean with errors" not in told.stdout
+
+
+async def test_links_of_an_image_where_a_volume_is_to_be_are_not_followed(tmp_path: Path, disk: Path) -> None:
+    root = make_root(tmp_path / "root")
+    (root / "data").symlink_to("/workspace")
+    (root / "mnt").symlink_to("etc")
+    async with driver_with_images(tmp_path, {"linked": root}) as driver:
+        for path in ("/data", "/mnt/deep/er"):
+            mounts = (DiskMount(disk, path, read_only=False),)
+            await driver.create(ONE, SandboxSpec(limits=ROOMY, image="linked", mounts=mounts))
+            run = runner(driver, ONE)
+            script = f"echo x > {path}/a; ls /workspace /etc; echo ---; cat /proc/self/mountinfo"
+            listed, _, mounted = (await run(("/bin/sh", "-c", script))).stdout.decode().partition("---")
+            assert not {"a", "deep"} & set(listed.split())
+            assert [line.split()[4] for line in mounted.splitlines() if "ext4 /dev/loop" in line] == [path]
+            await driver.destroy(ONE)

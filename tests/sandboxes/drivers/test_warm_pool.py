@@ -12,8 +12,11 @@ from lm_sandbox.sandboxes.driver import SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.bubblewrap.driver import BubblewrapDriver
 from lm_sandbox.sandboxes.drivers.bubblewrap.warm_pool import Warm
 from lm_sandbox.sandboxes.limits import MIB, Limits
+from lm_sandbox.sandboxes.mounts import DiskMount
+from lm_sandbox.sandboxes.volume_store import make_disk
 from tests.conformance.conftest import runner
 from tests.conftest import eventually
+from tests.sandboxes.imaged import needs_images
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +52,18 @@ async def test_who_wants_other_limits_gets_one_that_is_made_for_them(driver: Bub
     made = await driver.create(SandboxId("sb_other"), SandboxSpec(limits=other))
     assert made.limits["memory"].startswith("80 MiB")
     assert ready(driver) == 2
+
+
+@needs_images
+async def test_who_wants_a_volume_gets_one_that_is_made_for_them(
+    driver: BubblewrapDriver, tmp_path: Path
+) -> None:
+    make_disk(disk := tmp_path / "vol_wanted", 16 * MIB)
+    box = SandboxId("sb_with_data")
+    spec = SandboxSpec(limits=LIMITS, mounts=(DiskMount(disk, "/data", read_only=False),))
+    await driver.create(box, spec)
+    assert ready(driver) == 2
+    assert (await runner(driver, box)("echo kept > /data/a; cat /data/a")).stdout == b"kept\n"
 
 
 async def test_one_that_died_while_it_waited_is_not_given_to_anybody(driver: BubblewrapDriver) -> None:

@@ -6,24 +6,17 @@ know; the kernel lets the device go with the last mount of it.
 """
 
 import ctypes
-import fcntl
 import os
 import struct
-from typing import Any
+from typing import Any, NoReturn
 
+import loops  # type: ignore[import-not-found]
 import overlays  # type: ignore[import-not-found]
 
 Message = dict[str, Any]
 
-# As linux/loop.h has them.
-LOOP_CONFIGURE, LOOP_GET_STATUS64, LOOP_CTL_GET_FREE = 0x4C0A, 0x4C05, 0x4C82
-LO_FLAGS_AUTOCLEAR = 4
-STATUS = struct.Struct("=5Q4I64s64s32s2Q")
-CONFIGURE = struct.Struct(f"=2I{STATUS.size}s8Q")
-DEVICE_PLACE, INODE_PLACE = 0, 1
 MS_NOSUID, MS_NODEV, MS_NOATIME = 2, 4, 1024
 MNT_DETACH = 2
-TRIES = 16
 
 
 def mount(libc: ctypes.CDLL, request: Message, users: int | None) -> None:
@@ -53,89 +46,26 @@ def mount(libc: ctypes.CDLL, request: Message, users: int | None) -> None:
             libc.umount2(disk.encode(), MNT_DETACH)
 
 
+def make_read_only(libc: ctypes.CDLL, request: Message, namespace: int) -> NoReturn:
+    """Lets what is mounted at some paths of another mount namespace only be read, and ends the process."""
+    overlays.check("entering", libc.setns(namespace, overlays.CLONE_NEWNS))
+    wanted = struct.pack("4Q", overlays.MOUNT_ATTR_RDONLY, 0, 0, 0)
+    for path in request["paths"]:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
+        size = ctypes.c_size_t(len(wanted))
+        number, flags = overlays.SYS_MOUNT_SETATTR, overlays.AT_EMPTY_PATH
+        overlays.check("volume", libc.syscall(number, place, b"", flags, wanted, size))
+    os._exit(0)
+
+
 def _mount_disk(libc: ctypes.CDLL, path: str, target: str) -> None:
-    file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    device, name = loops.open_device(path)
     try:
-        # One at a time, or two would find no device and each take one.
-        fcntl.flock(file, fcntl.LOCK_EX)
-        # None of others is even opened: their names are not those of volumes.
-        device, name = _device_of(file, os.path.basename(path))  # noqa: PTH119
-        try:
-            flags = MS_NOSUID | MS_NODEV | MS_NOATIME
-            mounted = libc.mount(name.encode(), target.encode(), b"ext4", flags, b"discard,errors=remount-ro")
-            overlays.check("volume", mounted)
-        finally:
-            os.close(device)
+        flags = MS_NOSUID | MS_NODEV | MS_NOATIME
+        mounted = libc.mount(name.encode(), target.encode(), b"ext4", flags, b"discard,errors=remount-ro")
+        overlays.check("volume", mounted)
     finally:
-        # Told expressly, as a loop device has the same open file, for as long as it is there.
-        fcntl.flock(file, fcntl.LOCK_UN)
-        os.close(file)
-
-
-def _device_of(file: int, wanted: str) -> tuple[int, str]:
-    """Finds the loop device of a file, or sets one up; it is there for as long as it is open or mounted."""
-    status = os.fstat(file)
-    for name in sorted(os.listdir("/sys/block")):  # noqa: PTH208
-        if name.startswith("loop") and _told_file(name) == wanted:
-            device = _open(name)
-            if device is not None:
-                if _is_of(device, status):
-                    return device, f"/dev/{name}"
-                os.close(device)
-    return _set_up(file)
-
-
-def _told_file(name: str) -> str:
-    """The last part of the path of the file behind a loop device, as it was when that was set up."""
-    try:
-        with open(f"/sys/block/{name}/loop/backing_file") as told:  # noqa: PTH123
-            return os.path.basename(told.read().rstrip("\n"))  # noqa: PTH119
-    except OSError:
-        return ""
-
-
-def _set_up(file: int) -> tuple[int, str]:
-    control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
-    try:
-        for _ in range(TRIES):
-            name = f"loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}"
-            device = _open(name)
-            if device is None:
-                continue
-            wanted = STATUS.pack(0, 0, 0, 0, 0, 0, 0, 0, LO_FLAGS_AUTOCLEAR, b"lm-sandbox", b"", b"", 0, 0)
-            try:
-                fcntl.ioctl(device, LOOP_CONFIGURE, CONFIGURE.pack(file, 0, wanted, *[0] * 8))
-            except OSError:
-                # Another program has taken it in between.
-                os.close(device)
-            else:
-                return device, f"/dev/{name}"
-    finally:
-        os.close(control)
-    raise OSError(0, "volume: no loop device is free")
-
-
-def _open(name: str) -> int | None:
-    try:
-        return os.open(f"/dev/{name}", os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return None
-
-
-def _is_of(device: int, file: os.stat_result) -> bool:
-    told = bytearray(STATUS.size)
-    try:
-        fcntl.ioctl(device, LOOP_GET_STATUS64, told)
-    except OSError:
-        return False
-    fields = STATUS.unpack(bytes(told))
-    return (fields[DEVICE_PLACE], fields[INODE_PLACE]) == (_encoded(file.st_dev), file.st_ino)
-
-
-def _encoded(device: int) -> int:
-    """As the kernel writes a device's number for programs (huge_encode_dev, linux/kdev_t.h)."""
-    major, minor = os.major(device), os.minor(device)
-    return (minor & 0xFF) | (major << 8) | ((minor & ~0xFF) << 12)
+        os.close(device)
 
 
 def _quietly_remove(folder: str) -> None:

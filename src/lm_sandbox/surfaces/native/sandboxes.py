@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from lm_sandbox.errors import Invalid
 from lm_sandbox.sandboxes.driver import RunState
 from lm_sandbox.sandboxes.sandbox import SandboxState, Selection
 from lm_sandbox.surfaces.deps import Deps, SandboxCaller
 from lm_sandbox.surfaces.errors import problem, route_class
+from lm_sandbox.surfaces.native.metadata import WantedMetadata
 from lm_sandbox.surfaces.native.schemas import (
     SandboxCreate,
     SandboxList,
@@ -21,19 +21,10 @@ ROUTER = APIRouter(prefix="/v1/sandboxes", tags=["sandboxes"], route_class=route
 
 
 async def get_selection(
-    name: str | None = None,
-    state: SandboxState | None = None,
-    metadata: Annotated[list[str] | None, Query(description="key=value; all must be there")] = None,
+    metadata: WantedMetadata, name: str | None = None, state: SandboxState | None = None
 ) -> Selection:
-    """Reads which sandboxes are asked for.
-
-    Raises:
-        Invalid: a piece of metadata has no `=`.
-    """
-    pairs = [entry.partition("=") for entry in metadata or []]
-    if any(not sign for _, sign, _ in pairs):
-        raise Invalid("metadata is given as key=value.", field="metadata")
-    return Selection(name, state, {key: value for key, _, value in pairs})
+    """Reads which sandboxes are asked for."""
+    return Selection(name, state, metadata)
 
 
 @ROUTER.post("", status_code=201)

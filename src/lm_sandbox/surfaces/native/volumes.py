@@ -3,12 +3,14 @@
 from datetime import datetime
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from lm_sandbox.sandboxes.volume_store import Volume
+from lm_sandbox.sandboxes.volumes import VolumeSelection
 from lm_sandbox.surfaces.deps import Deps, SandboxCaller
 from lm_sandbox.surfaces.errors import problem, route_class
+from lm_sandbox.surfaces.native.metadata import WantedMetadata
 from lm_sandbox.surfaces.native.schemas import Body, Metadata, Name
 
 ROUTER = APIRouter(prefix="/v1/volumes", tags=["volumes"], route_class=route_class(problem))
@@ -34,6 +36,7 @@ class VolumeOut(BaseModel):
     id: str
     name: str
     size_bytes: int = Field(description="what it can hold, a little of it for its own tables")
+    enforced: str = Field(description="what holds it to that")
     created_at: datetime
     metadata: dict[str, str]
 
@@ -44,6 +47,7 @@ class VolumeOut(BaseModel):
             id=volume.id,
             name=volume.name,
             size_bytes=volume.size_bytes,
+            enforced=volume.enforced,
             created_at=volume.created_at,
             metadata=dict(volume.metadata),
         )
@@ -56,6 +60,11 @@ class VolumeList(BaseModel):
     next_after: str | None
 
 
+async def get_selection(metadata: WantedMetadata, name: str | None = None) -> VolumeSelection:
+    """Reads which volumes are asked for."""
+    return VolumeSelection(name, metadata)
+
+
 @ROUTER.post("", status_code=201)
 async def create_volume(body: VolumeCreate, caller: SandboxCaller, deps: Deps) -> VolumeOut:
     """Makes an empty volume; `mounts` of a new sandbox puts it in."""
@@ -66,12 +75,12 @@ async def create_volume(body: VolumeCreate, caller: SandboxCaller, deps: Deps) -
 async def list_volumes(
     caller: SandboxCaller,
     deps: Deps,
-    name: str | None = None,
+    chosen: Annotated[VolumeSelection, Depends(get_selection)],
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> VolumeList:
     """Lists your volumes, oldest first."""
-    page, more = await deps.volumes.page(caller, after, limit, name)
+    page, more = await deps.volumes.page(caller, after, limit, chosen)
     rendered = [VolumeOut.of(volume) for volume in page]
     return VolumeList(data=rendered, next_after=page[-1].id if more else None)
 

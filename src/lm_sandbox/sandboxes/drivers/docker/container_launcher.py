@@ -3,6 +3,7 @@
 Run as a file with `python -I -S`, as the launcher that it extends; standard library only.
 """
 
+import errno
 import os
 import sys
 from typing import Any
@@ -12,6 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)) + "/../../inside")
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 import engine_socket  # type: ignore[import-not-found]
 import pump  # type: ignore[import-not-found]
+import volumes  # type: ignore[import-not-found]
 
 # Last, as it lets nothing more be imported.
 import launcher  # type: ignore[import-not-found]  # isort: skip
@@ -44,6 +46,15 @@ class ContainerLauncher(launcher.Launcher):  # type: ignore[misc]
         """There are no containers left to be ended."""
         del request, fds
         self.labels.clear()
+        return {}
+
+    def do_read_only(self, request: launcher.Message, fds: list[int]) -> launcher.Message:
+        """Lets volumes only be read; descriptor: the mount namespace that they are in."""
+        pid = os.fork()
+        if pid == 0:
+            launcher._child(lambda: volumes.make_read_only(launcher.LIBC, request, fds[0]))  # noqa: SLF001
+        if os.waitpid(pid, 0)[1] != 0:
+            raise OSError(errno.EIO, "")
         return {}
 
     def do_pump(self, request: launcher.Message, fds: list[int]) -> launcher.Message:

@@ -1,7 +1,8 @@
 """A container that commands enter directly: its first process is a process of this host."""
 
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -140,6 +141,19 @@ class DirectSandbox(Occupied):
                     return replace(found, uid=_user_of_commands(self._first.pid))
                 await anyio.sleep(POLL_S)
         raise DriverUnavailable(UNCONFINED_MESSAGE)
+
+    @contextmanager
+    def open_mounts(self) -> Iterator[int]:
+        """Opens its mount namespace."""
+        fd = os.open(f"/proc/{self._first.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def mountinfo(self) -> str:
+        """The kernel's list of what is mounted in it."""
+        return Path(f"/proc/{self._first.pid}/mountinfo").read_text()
 
     async def end(self) -> None:
         """Kills everything in it; the engine removes the rest."""

@@ -1,7 +1,7 @@
 """The Docker driver."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Self
@@ -13,6 +13,14 @@ from lm_sandbox.config.sandboxes import DockerSettings
 from lm_sandbox.errors import DriverUnavailable, SandboxFailed, Unsupported
 from lm_sandbox.sandboxes.driver import Adopted, Check, Enforced, RunState, SandboxId, SandboxSpec
 from lm_sandbox.sandboxes.drivers.docker.answers import Container, EngineInfo
+from lm_sandbox.sandboxes.drivers.docker.attachments import (
+    Attached,
+    are_mounted,
+    attached,
+    obstacle_to_volumes,
+    read_only_paths,
+    with_volumes,
+)
 from lm_sandbox.sandboxes.drivers.docker.checks import check_engine, obstacle_to_direct
 from lm_sandbox.sandboxes.drivers.docker.container import DEFAULT_IMAGE, container_config, resources
 from lm_sandbox.sandboxes.drivers.docker.direct import DirectSandbox, Obstacle, open_init
@@ -100,22 +108,43 @@ class DockerDriver(Neighbourhood[DirectSandbox | ExecSandbox]):
 
     async def create(self, sandbox: SandboxId, spec: SandboxSpec) -> Enforced:
         """Makes a sandbox that is ready for commands."""
-        if spec.mounts:
-            raise Unsupported("The docker driver mounts no volumes; use the bubblewrap driver for them.")
+        reason = obstacle_to_volumes(self._info, self._obstacle.reason if self._obstacle else None)
+        if spec.mounts and reason is not None:
+            raise Unsupported(f"The containers of this engine get no volumes: {reason}.")
         require_cores(spec.limits, self._info)
         image = await self._engine.image(spec.image or self._image)
-        config = container_config(sandbox, spec, self._settings, image=image, run=self._run)
-        if self._profile is not None:
-            config = for_podman(config, self._profile, processes_of_a_user())
-        container = await self._engine.create(config)
+        async with attached(spec.mounts) as volumes:
+            config = container_config(sandbox, spec, self._settings, image=image, run=self._run)
+            if self._profile is not None:
+                config = for_podman(config, self._profile, processes_of_a_user())
+            container = await self._engine.create(with_volumes(config, volumes))
+            return await self._start(sandbox, spec, container, volumes)
+
+    async def _start(
+        self, sandbox: SandboxId, spec: SandboxSpec, container: str, volumes: Sequence[Attached]
+    ) -> Enforced:
+        """Starts a container, and makes sure that it is as asked for."""
         try:
             await self._engine.start(container)
-            return await self._enter(sandbox, spec, await self._engine.inspect(container))
+            enforced = await self._enter(sandbox, spec, await self._engine.inspect(container))
+            await self._settle(self._sandboxes[sandbox], volumes)
         except BaseException:
             with anyio.CancelScope(shield=True), anyio.move_on_after(REMOVE_S):
                 await self.destroy(sandbox)
                 await self._engine.remove(container)
             raise
+        return enforced
+
+    async def _settle(self, made: DirectSandbox | ExecSandbox, volumes: Sequence[Attached]) -> None:
+        """Lets volumes that are only to be read be that, and makes sure that they are there."""
+        told = ""
+        if isinstance(made, DirectSandbox):
+            if paths := read_only_paths(volumes):
+                with made.open_mounts() as mounts:
+                    await self._launcher.ask("read_only", {"paths": paths}, [mounts])
+            told = made.mountinfo()
+        if not are_mounted(volumes, told):
+            raise Unsupported("The Docker engine has not mounted a volume as asked.")
 
     async def limit(self, sandbox: SandboxId, limits: Limits) -> Mapping[str, str]:
         """Changes what a living sandbox may use."""
