@@ -70,7 +70,8 @@ class Way:
 async def bare() -> AsyncIterator[str]:
     """The bare server, on a port of its own."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "uvicorn", "benchmarks.bare:app", "--port", "0", "--no-access-log", "--no-use-colors",
+        sys.executable, "-m", "uvicorn", "benchmarks.bare:app", "--loop", "asyncio", "--http", "httptools",
+        "--port", "0", "--no-access-log", "--no-use-colors",
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
