@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lm_sandbox.cli.connection import check, connect
+from lm_sandbox.cli.listing import PAGE, every
 from lm_sandbox.config.settings import Settings
 from lm_sandbox.errors import Invalid
 
-PAGE = 100
 COLUMNS = ("id", "name", "prefix", "scopes", "state", "expires_at", "last_used_at")
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION = re.compile(r"(\d{1,9})([smhd])")
@@ -36,7 +36,7 @@ async def create_key(
 async def list_keys(settings: Settings, *, as_json: bool) -> int:
     """Prints every key."""
     async with connect(settings) as client:
-        rows = await _every(client)
+        rows = await every(client, "/v1/keys")
     if as_json:
         print(json.dumps(rows))  # noqa: T201
     else:
@@ -104,18 +104,6 @@ async def _id_of(client: httpx.AsyncClient, name: str) -> str:
     if len(found) > 1:
         raise Invalid(f"{len(found)} keys are named {name!r}; say which by its id.")
     return str(found[0]["id"]) if found else name
-
-
-async def _every(client: httpx.AsyncClient) -> list[Row]:
-    rows: list[Row] = []
-    after: str | None = None
-    while True:
-        query = {"limit": str(PAGE)} | ({"after": after} if after else {})
-        page = (await check(await client.get("/v1/keys", params=query))).json()
-        rows += page["data"]
-        after = page["next_after"]
-        if after is None:
-            return rows
 
 
 def _print_secret(made: Row, *, as_json: bool) -> None:

@@ -9,16 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 from lm_sandbox.cli.connection import check, connect_to_server
+from lm_sandbox.cli.listing import every
 from lm_sandbox.config.settings import Settings
 
-PAGE = 100
 COLUMNS = ("id", "name", "state", "created_at", "last_active_at")
 
 
 async def list_sandboxes(settings: Settings, *, as_json: bool) -> int:
     """Prints every sandbox that the key may see."""
     async with connect_to_server(settings) as client:
-        rows = await _every(client, "/v1/sandboxes")
+        rows = await every(client, "/v1/sandboxes")
     if as_json:
         print(json.dumps(rows))  # noqa: T201
     else:
@@ -88,18 +88,6 @@ async def id_of(client: httpx.AsyncClient, name: str) -> str:
     """Takes a name as well as an id."""
     found = (await check(await client.get("/v1/sandboxes", params={"name": name}))).json()["data"]
     return str(found[0]["id"]) if found else name
-
-
-async def _every(client: httpx.AsyncClient, path: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    after: str | None = None
-    while True:
-        query = {"limit": str(PAGE)} | ({"after": after} if after else {})
-        page = (await check(await client.get(path, params=query))).json()
-        rows += page["data"]
-        after = page["next_after"]
-        if after is None:
-            return rows
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from lm_sandbox.cli.connection import check, connect
+from lm_sandbox.cli.listing import every
 from lm_sandbox.config.settings import Settings
 
-PAGE = 100
 COLUMNS = ("id", "name", "issuer", "scopes", "state", "last_seen_at")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT")
 
@@ -30,7 +30,7 @@ async def create_user(settings: Settings, asked: Mapping[str, Any], *, as_json: 
 async def list_users(settings: Settings, *, as_json: bool) -> int:
     """Prints every user."""
     async with connect(settings) as client:
-        rows = await _every(client)
+        rows = await every(client, "/v1/users")
     if as_json:
         print(json.dumps(rows))  # noqa: T201
     else:
@@ -76,18 +76,6 @@ async def _id_of(client: httpx.AsyncClient, name: str) -> str:
     answer = await check(await client.get("/v1/users", params={"name": name}))
     found = answer.json()["data"]
     return str(found[0]["id"]) if found else name
-
-
-async def _every(client: httpx.AsyncClient) -> list[Row]:
-    rows: list[Row] = []
-    after: str | None = None
-    while True:
-        query = {"limit": str(PAGE)} | ({"after": after} if after else {})
-        page = (await check(await client.get("/v1/users", params=query))).json()
-        rows += page["data"]
-        after = page["next_after"]
-        if after is None:
-            return rows
 
 
 def _print_password(user: Row, *, as_json: bool) -> None:

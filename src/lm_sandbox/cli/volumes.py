@@ -5,22 +5,21 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 from rich.console import Console
 from rich.table import Table
 
 from lm_sandbox.cli.connection import check, connect_to_server
+from lm_sandbox.cli.listing import every
 from lm_sandbox.config.settings import Settings
 
 MIB = 1024**2
-MOST = 100
 COLUMNS = ("id", "name", "size", "created_at")
 
 
 async def list_volumes(settings: Settings, *, as_json: bool) -> int:
     """Prints every volume."""
     async with connect_to_server(settings) as client:
-        found = await _all(client, "/v1/volumes")
+        found = await every(client, "/v1/volumes")
     if as_json:
         print(json.dumps(found))  # noqa: T201
         return 0
@@ -45,7 +44,7 @@ async def show_volume(settings: Settings, name: str, *, as_json: bool) -> int:
     """Prints a volume and who has it."""
     async with connect_to_server(settings) as client:
         found = (await check(await client.get(_path(name)))).json()
-        sandboxes = await _all(client, "/v1/sandboxes")
+        sandboxes = await every(client, "/v1/sandboxes")
     places = [
         f"{mount['path']} of {sandbox['name']}" + (", read-only" if mount["read_only"] else "")
         for sandbox in sandboxes
@@ -70,18 +69,6 @@ async def delete_volume(settings: Settings, names: Sequence[str]) -> int:
         for name in names:
             await check(await client.delete(_path(name)))
     return 0
-
-
-async def _all(client: httpx.AsyncClient, path: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    after: str | None = None
-    while True:
-        params: dict[str, str | int] = {"limit": MOST, **({"after": after} if after else {})}
-        page = (await check(await client.get(path, params=params))).json()
-        found += page["data"]
-        after = page["next_after"]
-        if after is None:
-            return found
 
 
 def _row(volume: dict[str, Any]) -> dict[str, str]:
