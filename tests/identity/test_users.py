@@ -101,7 +101,8 @@ async def test_one_name_is_one_user_however_it_is_written(house: House) -> None:
 async def test_what_looks_the_same_is_the_same_password(house: House) -> None:
     await house.users.make(NewUser("anna", BOTH, password="Stra\u00dfe-u\u0308ber-A\u030angstr\u00f6m"))
     asked = Asked(HOME)
-    await house.sign_in.by_password("anna", "Stra\u00dfe-\u00fcber-\u00c5ngstro\u0308m", asked)
+    grant = await house.sign_in.by_password("anna", "Stra\u00dfe-\u00fcber-\u00c5ngstro\u0308m", asked)
+    assert grant.user.name == "anna"
 
 
 async def test_only_a_costly_hash_of_the_password_is_kept_and_renewed_when_the_cost_changes(

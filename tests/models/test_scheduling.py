@@ -179,5 +179,7 @@ async def test_a_lease_that_waits_in_vain_ends_nothing() -> None:
 
 @pytest.mark.anyio
 async def test_without_a_tenant_a_gpu_is_free() -> None:
-    async with GpuLeases().lease("GPU-1", 1):
-        pass
+    leases = GpuLeases()
+    async with leases.lease("GPU-1", 1):
+        assert leases.lent
+    assert not leases.lent

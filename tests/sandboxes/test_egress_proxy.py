@@ -262,6 +262,7 @@ async def test_nothing_is_left_when_a_sandbox_is_deleted(web: Upstream) -> None:
             tasks.cancel_scope.cancel()
         await made.service.delete(OWNER, made.id)
     await eventually(lambda: _sockets() <= before)
+    assert _sockets() <= before
 
 
 def _sockets() -> int:
