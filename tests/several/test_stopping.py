@@ -2,15 +2,24 @@
 
 import os
 import signal
+import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
+from lm_sandbox.config.storage import DatabaseSettings
+from lm_sandbox.sandboxes.egress import EgressPolicy
+from lm_sandbox.sandboxes.sandbox import Lifetime, SandboxState
+from lm_sandbox.sandboxes.sandbox_store import SandboxRecord, SandboxStore
+from lm_sandbox.storage.database import Database, backend_of
 from lm_sandbox.storage.servers import SERVERS, serving_urls
+from lm_sandbox.storage.serving_process import server_of
 from tests.conftest import eventually, serving
 from tests.several.processes import KEY, told
 
@@ -142,3 +151,45 @@ async def test_workers_are_started_anew_under_load_one_after_the_other_and_lose_
             await eventually(lambda: len({pid for _, pid in serving_urls(folder)} - {killed}) == 2, 60)
     await eventually(lambda: not any(launchers.iterdir()), 60)
     assert not serving_urls(folder)
+
+
+@pytest.fixture
+def ending() -> Iterator[subprocess.Popen[bytes]]:
+    """Stands for a process that is ending: it lives until it is killed."""
+    with subprocess.Popen(["sleep", "infinity"]) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.anyio
+async def test_what_a_process_has_that_listens_no_more_is_waited_for_and_never_called_unknown(
+    env: dict[str, str], ending: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(env["LM_SANDBOX_DATA_DIR"])
+    now = datetime.now(UTC)
+    with serving(env) as (_, server):
+        record = SandboxRecord(
+            id="sb_00000000000000aa",
+            owner="somebody",
+            name="left",
+            metadata={},
+            created_at=now,
+            last_active_at=now,
+            lifetime=Lifetime(),
+            egress=EgressPolicy(),
+            state=SandboxState.RUNNING,
+            server=server_of(ending.pid),
+        )
+        async with Database(backend_of(DatabaseSettings(), folder)) as database:
+            await SandboxStore(database).add(record)
+        # By a short name, as sockets have no longer ones.
+        monkeypatch.chdir(folder / SERVERS)
+        with socket.socket(socket.AF_UNIX) as listened:
+            listened.bind(f"{record.server}.socket")
+        with client_of(server.url) as http:
+            told = http.get(f"/v1/sandboxes/{record.id}")
+            assert (told.status_code, told.json()["code"]) == (503, "held_elsewhere")
+            ending.kill()
+            assert http.get(f"/v1/sandboxes/{record.id}").json()["state"] == "failed", "nothing held it"
